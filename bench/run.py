@@ -1,0 +1,199 @@
+#!/usr/bin/python3
+"""Measures Weft beside a raw TCP echo and npm's `ws`: ./dev bench [options]
+
+The unit is messages per server-CPU-second: what the server did divided by the CPU time of its process, which holds where
+the generator is the bottleneck. Servers run one at a time on the first core, the generator on the second. As a machine's
+speed drifts within minutes, two servers are measured in alternating rounds, and the ratio is the median of the rounds' own.
+"""
+import argparse
+import collections
+import os
+import re
+import selectors
+import socket
+import statistics
+import subprocess
+import sys
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+CORES = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = CORES[0], CORES[-1] if len(CORES) < 3 else CORES[1]
+
+# What is measured, beside what, and what must be reached: the ratio, or a figure of our own. `unit` is of that figure.
+Regime = collections.namedtuple('Regime', 'name load beside ratio figure unit note')
+
+
+def regime(name, load, beside, ratio=None, figure=None, unit='', note=''):
+    return Regime(name, load.split(), beside, ratio, figure, unit, note)
+
+
+REGIMES = [
+    regime('echo 100 x 20 B, depth 1', 'echo -c 100 -s 20 -d 1', 'raw', 0.97),
+    regime('echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16', 'raw', 0.95),
+    regime('echo 1000 x 1 KiB', 'echo -c 1000 -s 1024', 'raw', 0.96),
+    regime('echo 100 x 16 KiB', 'echo -c 100 -s 16384', 'raw', 0.94),
+    regime('echo 10 x 1 MiB', 'echo -c 10 -s 1048576', 'raw', 0.85),
+    regime('broadcast 1 -> 1000, window 1', 'broadcast -c 1000 -s 100 --window 1', 'ws', None, 291e3, '/cpu-s',
+           'uWebSockets where the target was set'),
+    regime('broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16', 'ws', 1 / 0.06, None, '',
+           'uWebSockets is 1 / 0.06 of ws'),
+]
+N_IDLE = 5000
+IDLE_BYTES, HANDSHAKE_US = 256, 16
+
+
+class Server:
+    """A server process on its core; `with` ends it, by its own process id."""
+
+    def __init__(self, command):
+        self.process = subprocess.Popen(['taskset', '-c', str(SERVER_CORE), *command], stdout=subprocess.PIPE)
+        self.pid = self.process.pid  # taskset becomes the server
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def wait_ready(self):
+        """The port in the line `ready ws://127.0.0.1:PORT`."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self.process.stdout, selectors.EVENT_READ)
+            line = self.process.stdout.readline().decode() if selector.select(10) else ''
+        match = re.match(r'ready \w+://[^/\s]*:(\d+)', line)
+        if not match:
+            raise RuntimeError(f'no address from {self.process.args}: {line!r}')
+        return int(match[1])
+
+    def wait_port(self, port):
+        for _ in range(500):
+            try:
+                socket.create_connection(('127.0.0.1', port)).close()
+                return port
+            except OSError:
+                time.sleep(0.01)
+        raise RuntimeError(f'{self.process.args} does not listen')
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+class Bench:
+    def __init__(self, options):
+        self.options = options
+        self.failed = False
+
+    def program(self, name):
+        return os.path.join(self.options.build, 'bench', name)
+
+    def load(self, server, port, arguments):
+        """Runs the generator; its line of results, or None when it failed."""
+        command = [self.program('wsload'), *arguments, '-p', str(port), '--pid', str(server.pid), '--cpu', str(LOAD_CORE)]
+        result = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        if self.options.verbose or result.returncode:
+            print(f'  {" ".join(command)}\n  {result.stdout.strip()} {result.stderr.strip()}', flush=True)
+        if result.returncode:
+            self.failed = True
+            return None
+        return result.stdout
+
+    def measure(self, who, one):
+        """Messages per server-CPU-second of one round, or None."""
+        arguments = [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who]
+        port = 0
+        if who == 'weft':
+            command = [self.options.conformance, 'ws' if one.load[0] == 'echo' else 'broadcast', '--port', '0']
+        elif who == 'ws':
+            command = ['node', os.path.join(HERE, 'ws-broadcast.mjs')]
+        else:
+            port = free_port()
+            command = [self.program('raw-echo'), str(port)]
+            arguments.append('--raw')
+        with Server(command) as server:
+            port = server.wait_port(port) if port else server.wait_ready()
+            line = self.load(server, port, arguments)
+        match = line and re.search(r'\| (\d+) \w+/cpu-s', line)
+        return float(match[1]) if match and float(match[1]) > 0 else None
+
+    def compare(self, one):
+        rounds = []
+        for _ in range(self.options.rounds):
+            pair = self.measure('weft', one), self.measure(one.beside, one)
+            if all(pair):
+                rounds.append(pair)
+        if not rounds:
+            print(f'{one.name:<32} failed', flush=True)
+            return
+        ours, theirs = (statistics.median(column) for column in zip(*rounds))
+        ratio = statistics.median(a / b for a, b in rounds)
+        if one.ratio:
+            target, reached = f'{one.ratio:.2f} {one.beside}', ratio >= one.ratio
+        else:
+            target, reached = f'{one.figure:,.0f}{one.unit}', ours >= one.figure
+        self.row(one.name, f'{ours:,.0f}', f'{theirs:,.0f} {one.beside}', f'{ratio:.2f}', target, reached, one.note)
+
+    def idle(self):
+        with Server([self.options.conformance, 'ws', '--port', '0']) as server:
+            line = self.load(server, server.wait_ready(), ['idle', '-c', str(N_IDLE), '--tag', 'weft'])
+        match = line and re.search(r'([\d.]+) us-cpu/handshake.*?= (-?\d+) B/conn', line)
+        if not match:
+            print('idle failed', flush=True)
+            return
+        handshake_us, idle_bytes = float(match[1]), int(match[2])
+        self.row(f'handshake, {N_IDLE} connections', f'{handshake_us:.1f} us', '', '', f'{HANDSHAKE_US} us',
+                 handshake_us <= HANDSHAKE_US, 'CPU time')
+        self.row('idle connection, user memory', f'{idle_bytes} B', '', '', f'{IDLE_BYTES} B', idle_bytes <= IDLE_BYTES, '')
+
+    def codecs(self):
+        for name in ('frame_bench', 'head_bench'):
+            print(f'\n{name}, without a socket:', flush=True)
+            subprocess.run(['taskset', '-c', str(LOAD_CORE), self.program(name)], check=True)
+
+    @staticmethod
+    def row(name, ours, theirs, ratio, target, reached, note):
+        verdict = {True: 'yes', False: 'NO', None: ''}[reached]
+        print(f'{name:<32}{ours:>12}{theirs:>16}{ratio:>8}{target:>16}  {verdict:<4}{note}'.rstrip(), flush=True)
+
+    def run(self):
+        print(f'server on core {SERVER_CORE}, generator on core {LOAD_CORE}; {self.options.rounds} rounds of '
+              f'{self.options.seconds:g} s; messages or deliveries per server-CPU-second\n')
+        self.row('', 'weft', 'beside', 'ratio', 'must reach', None, '')
+        for one in REGIMES:
+            if re.search(self.options.only, one.name):
+                self.compare(one)
+        if re.search(self.options.only, 'idle'):
+            self.idle()
+        if re.search(self.options.only, 'codecs'):
+            self.codecs()
+        return 1 if self.failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog='./dev bench', description=__doc__.split('\n', 1)[0])
+    parser.add_argument('--seconds', type=float, default=2, help='of each round (2)')
+    parser.add_argument('--warm-up', type=float, default=0.5, help='seconds before each round (0.5)')
+    parser.add_argument('--rounds', type=int, default=3, help='of each pair (3)')
+    parser.add_argument('--only', default='', metavar='PATTERN', help='regimes whose name it is found in, as "echo.*KiB"; also: idle, codecs')
+    parser.add_argument('--build', default='build/release', metavar='FOLDER', help='where wsload and raw-echo are')
+    parser.add_argument('--conformance', metavar='FILE', help='another weft-conformance, as of an older build')
+    parser.add_argument('--verbose', action='store_true', help='each command and its result')
+    options = parser.parse_args()
+    options.conformance = options.conformance or os.path.join(options.build, 'tests/conformance/weft-conformance')
+    return Bench(options).run()
+
+
+if __name__ == '__main__':
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        sys.exit(130)

@@ -1,0 +1,358 @@
+/**
+ * Weft: realtime for the web. One application serves routes; its peers are clients on any transport; a message published to a
+ * topic reaches every subscribed peer once and in order.
+ *
+ *  - Configure (routes, listeners, topic options) before weft_run(); a mistake sticks to the application and comes out of
+ *    weft_run() as a result and of weft_error() as a sentence.
+ *  - Handles (weft_peer, weft_exchange, weft_timer) are checked values: a call on one that is gone answers WEFT_E_CLOSED and
+ *    can never crash.
+ *  - Option structs are zero-initialisable; zero means the default that stands beside the field. They are copied when
+ *    registered, so they may be `static const` or temporary.
+ *  - Callbacks run on the application's loop thread, never on the stack of a weft_ call. Those of one peer never overlap and
+ *    come as: open, message*, close.
+ *  - Borrowed bytes (weft_message, weft_request, reasons) are valid until the callback returns.
+ */
+#ifndef WEFT_H
+#define WEFT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#if defined(__GNUC__)
+#define WEFT_API __attribute__((visibility("default")))
+#else
+#define WEFT_API
+#endif
+
+#define WEFT_VERSION "0.1.0"
+
+typedef struct weft weft; /* one application: routes, topics, loops */
+
+/* clang-format off */
+typedef struct { uint64_t id; } weft_peer;      /* one client on any transport; {0} is nobody */
+typedef struct { uint64_t id; } weft_exchange;  /* one HTTP request that waits for its answer */
+typedef struct { uint64_t id; } weft_timer;     /* one timer; {0} is none */
+/* clang-format on */
+
+/** What was asked. Borrowed: gone when the callback returns. */
+typedef struct weft_request weft_request;
+
+/** Borrowed bytes; need not end in NUL. */
+typedef struct {
+    const char *at;
+    size_t len;
+} weft_str;
+
+/* ------------------------------------------------------------------------------------------------------------- results
+ * 0 or more is good, negative is an error: -errno above -4096, WEFT_E_* below. Outputs are untouched on failure. */
+
+enum {
+    WEFT_QUEUED = 1,            /* taken whole; the peer's queue is now at or over its limit: wait for `drain` */
+    WEFT_E_FULL = -5000,        /* not taken: the queue (or the loop's inbox) was at its limit before the call */
+    WEFT_E_CLOSED = -5001,      /* the peer, exchange or application is gone */
+    WEFT_E_THREAD = -5002,      /* this call belongs on the peer's loop */
+    WEFT_E_UTF8 = -5003,        /* TEXT that is not UTF-8 */
+    WEFT_E_JSON = -5004,        /* JSON that is not one valid value, or nests deeper than 64 */
+    WEFT_E_TOO_LARGE = -5005,   /* over a limit that the call's description names */
+    WEFT_E_INVALID = -5006,     /* an argument that can never be right, or a call at the wrong time */
+    WEFT_E_UNSUPPORTED = -5007, /* this transport cannot do that */
+};
+
+/** The meaning of a result, in words, for WEFT_E_* and -errno alike. Never NULL; static. Any thread. */
+WEFT_API const char *weft_strerror(int result);
+
+/* ------------------------------------------------------------------------------------------------------------ messages */
+
+typedef enum {
+    WEFT_TEXT = 1, /* UTF-8 */
+    WEFT_JSON,     /* one JSON value in UTF-8 (RFC 8259) */
+    WEFT_BINARY,   /* any bytes */
+} weft_kind;
+
+typedef struct {
+    weft_kind kind;
+    weft_str data;
+    weft_str event;  /* optional name */
+    weft_str topic;  /* set on what a topic delivers */
+    weft_str cursor; /* likewise */
+} weft_message;
+
+/* --------------------------------------------------------------------------------------------------------- application */
+
+typedef enum {
+    WEFT_LOG_ERROR = 1,
+    WEFT_LOG_WARNING,
+    WEFT_LOG_INFO,
+    WEFT_LOG_DEBUG,
+} weft_log_level;
+
+/** One line of log, without a newline; `line` is borrowed. May come from any thread of the application. */
+typedef void (*weft_log_fn)(weft_log_level level, const char *line, void *user);
+
+typedef struct {
+    void *user;                /* weft_app_user() */
+    weft_log_fn log;           /* NULL: the library says nothing */
+    void *log_user;            /* handed to log */
+    uint32_t drain_timeout_ms; /* how long weft_stop() waits for peers to leave; 5000 */
+} weft_options;
+
+/** A new application; NULL when there is no memory. Options may be NULL. Every call below takes a NULL application. */
+static inline weft *weft_new(const weft_options *options);
+
+/** Ends and frees the application and all its peers (each `close` callback runs first). Refused (WEFT_E_INVALID) inside a
+ * callback and while weft_run() runs. NULL is fine. */
+WEFT_API int weft_free(weft *app);
+
+typedef struct {
+    int backlog;    /* connections that the kernel holds for us; 4096 */
+    int unix_mode;  /* permissions of a Unix socket's file, as 0660; 0 leaves the umask's */
+    int reuse_port; /* nonzero: SO_REUSEPORT, so that several processes can share the address */
+} weft_listen_options;
+
+/** Listens on `http://HOST:PORT` (a name, IPv4, or IPv6 in brackets; port 0: the kernel picks) or `unix:PATH`. The socket is
+ * bound at once. Options may be NULL.
+ * Errors: WEFT_E_INVALID for an address that cannot be read, -EADDRINUSE and the like from the system; both stick. */
+static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options);
+
+/** The address of the n-th listener (from 0) as a URL with its real port; NULL past the last. Lives as long as the
+ * application. */
+WEFT_API const char *weft_listening(const weft *app, size_t n);
+
+/** Runs until weft_stop(). Takes no signal. Returns 0, or the first configuration error. */
+WEFT_API int weft_run(weft *app);
+
+/** weft_run(), and while it runs SIGTERM and SIGINT are weft_stop() (a second one ends at once). */
+WEFT_API int weft_run_until_signal(weft *app);
+
+/** Stops: listeners close, WebSocket peers are told 1001, what is queued is sent, for at most drain_timeout_ms. A second call ends at
+ * once. Any thread, any signal handler. */
+WEFT_API void weft_stop(weft *app);
+
+/** For use inside somebody else's loop: a descriptor that is readable when weft_step() has work. Configuration errors as
+ * from weft_run(). */
+WEFT_API int weft_fd(weft *app);
+
+/** One turn of the loop; waits at most timeout_ms (-1: until there is work) first. 1: go on; 0: stopped; negative: error. */
+WEFT_API int weft_step(weft *app, int timeout_ms);
+
+/** The first configuration error, as a sentence that names the setting; NULL when there is none. */
+WEFT_API const char *weft_error(const weft *app);
+
+WEFT_API void *weft_app_user(const weft *app);
+
+/** Runs fn(app, user) on the loop, in a later turn. Any thread. */
+WEFT_API int weft_post(weft *app, void (*fn)(weft *app, void *user), void *user);
+
+/* ------------------------------------------------------------------------------------------------------------ requests
+ * All borrowed from the request; an absent thing is {NULL, 0}. */
+
+WEFT_API weft_str weft_request_method(const weft_request *request);                  /* as sent: `GET` */
+WEFT_API weft_str weft_request_path(const weft_request *request);                    /* percent-decoded: `/chat` */
+WEFT_API weft_str weft_request_query(const weft_request *request);                   /* as sent, without the `?` */
+WEFT_API weft_str weft_request_param(const weft_request *request, const char *name); /* `:name` of the route's path */
+WEFT_API weft_str weft_request_header(const weft_request *request,
+                                      const char *name); /* the first of that name, any case */
+WEFT_API weft_str weft_request_cookie(const weft_request *request, const char *name);
+WEFT_API weft_str weft_request_address(const weft_request *request);      /* `127.0.0.1:5000`, `[::1]:5000`, `unix` */
+WEFT_API weft_str weft_request_subprotocols(const weft_request *request); /* offered, comma-separated */
+
+/* -------------------------------------------------------------------------------------------------------------- routes
+ * A path is literal (`/chat`), has parameters (`/rooms/:room`, one segment each), or ends in a wildcard (`/static/` + `*`).
+ * Literal beats parameter beats wildcard, segment by segment. With a port in front (`:8080/chat`) the route exists only on listeners of that port. */
+
+typedef void (*weft_http_fn)(weft_exchange exchange, const weft_request *request, void *user);
+
+/** Calls fn for GET and HEAD on the path; it answers now or later. */
+WEFT_API int weft_get(weft *app, const char *path, weft_http_fn fn, void *user);
+
+typedef struct {
+    void *user;        /* weft_user(peer) */
+    size_t peer_bytes; /* zeroed storage for each peer: weft_data(peer); 0 */
+    /* weft_accept() or weft_reject(), now or later; NULL accepts */
+    void (*request)(weft_exchange exchange, const weft_request *request, void *user);
+    void (*open)(weft_peer peer);
+    void (*message)(weft_peer peer, const weft_message *message);
+    void (*drain)(weft_peer peer); /* the queue has fallen to half its limit: go on sending */
+    /* answers to weft_ping(); the time is that since the latest one, 0 for a pong that nobody asked for */
+    void (*pong)(weft_peer peer, weft_str payload, uint32_t round_trip_us);
+    void (*close)(weft_peer peer, int code, weft_str reason); /* exactly once; 1006 when no close frame came */
+    const char *const *subprotocols; /* NULL-terminated, in order of preference; the first that the client offers */
+    const char *const *origins;      /* NULL-terminated; NULL: the page's own origin; "*": any */
+    size_t max_message_bytes;        /* 1 MiB; a larger message fails the connection with 1009 */
+    size_t max_queued_bytes;         /* 1 MiB */
+    uint32_t ping_interval_ms;       /* 25,000 without a byte from the peer; WEFT_NEVER: no pings */
+    uint32_t ping_timeout_ms;        /* 20,000 more without one: gone (1006) */
+    uint32_t close_timeout_ms;       /* 5,000 for the peer's close frame */
+    uint32_t accept_timeout_ms;      /* 10,000 for weft_accept() or weft_reject(); then 503 */
+} weft_websocket_options;
+
+#define WEFT_NEVER UINT32_MAX
+
+/** WebSocket (RFC 6455) on a path. Plain GET routes may share it. */
+static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options);
+
+/* ----------------------------------------------------------------------------------------------------------- exchanges
+ * Any thread, unless said otherwise. WEFT_E_CLOSED when the client is gone or the exchange has been answered. */
+
+/** Says yes to a WebSocket request, with a subprotocol that the client offered (WEFT_E_INVALID else) or NULL for the route's own
+ * choice. */
+WEFT_API int weft_accept(weft_exchange exchange, const char *subprotocol);
+
+/** Says no: 400 to 599, with a plain text (NULL: the status's standard phrase). The connection is closed after it. */
+WEFT_API int weft_reject(weft_exchange exchange, int status, const char *text);
+
+/** Adds a header to the answer that is still to come; also to that of weft_accept(). WEFT_E_INVALID for a name or value with bytes
+ * that HTTP forbids, and for the fields that Weft writes itself (Content-Length, Connection, Upgrade, Sec-WebSocket-…). */
+WEFT_API int weft_header(weft_exchange exchange, const char *name, const char *value);
+
+/** Answers, whole: status 200 to 599; `type` is the Content-Type or NULL; the body is copied. */
+WEFT_API int weft_answer(weft_exchange exchange, int status, const char *type, const void *body, size_t len);
+
+/* --------------------------------------------------------------------------------------------------------------- peers */
+
+/** Sends one message. From another thread 0 means handed over. On any result the bytes are the caller's again.
+ * 0 · WEFT_QUEUED · WEFT_E_FULL · WEFT_E_CLOSED · WEFT_E_UTF8 · WEFT_E_JSON · WEFT_E_INVALID · -ENOMEM (the peer is then closed) */
+WEFT_API int weft_send(weft_peer peer, const weft_message *message);
+WEFT_API int weft_send_text(weft_peer peer, const char *text);
+WEFT_API int weft_send_data(weft_peer peer, weft_kind kind, const void *data, size_t len);
+
+/** Sends a ping with at most 125 bytes; the answer comes as `pong`. Any thread. */
+WEFT_API int weft_ping(weft_peer peer, weft_str payload);
+
+/** Closes after what is queued: code 1000-1003, 1007-1014 or 3000-4999, reason at most 123 bytes of UTF-8 or NULL. Code 0: a close
+ * frame without one. Any thread. */
+WEFT_API int weft_close(weft_peer peer, int code, const char *reason);
+
+/** Cuts the connection; nothing more is sent. `close` follows with 1006. Any thread. */
+WEFT_API int weft_abort(weft_peer peer);
+
+/** Stops and goes on reading from the peer. On its loop. */
+WEFT_API int weft_pause(weft_peer peer);
+WEFT_API int weft_resume(weft_peer peer);
+
+/** Bytes that wait to be sent (a browser's bufferedAmount). On its loop; else 0. */
+WEFT_API size_t weft_queued(weft_peer peer);
+
+/** On the peer's loop; else NULL. */
+WEFT_API weft *weft_of(weft_peer peer);
+WEFT_API void *weft_user(weft_peer peer);
+WEFT_API void *weft_data(weft_peer peer);
+
+typedef enum {
+    WEFT_TRANSPORT_WEBSOCKET = 1,
+} weft_transport;
+
+typedef struct {
+    weft_transport transport;
+    char address[64];      /* as weft_request_address(), NUL-terminated */
+    char subprotocol[64];  /* "" when none was agreed */
+    uint64_t connected_ms; /* since open */
+    uint64_t messages_in, messages_out;
+    uint64_t bytes_in, bytes_out; /* of messages, without framing */
+} weft_peer_info;
+
+/** Fills ret_info. On its loop. */
+static inline int weft_peer_about(weft_peer peer, weft_peer_info *ret_info);
+
+/* -------------------------------------------------------------------------------------------------------------- topics
+ * A topic is a name of 1-255 bytes of UTF-8 without control characters; it exists while somebody is subscribed. */
+
+/** What happens to a subscription whose peer reads too slowly when the topic's ring has moved past it. */
+typedef enum {
+    WEFT_SLOW_DEFAULT = 0, /* close */
+    WEFT_SLOW_CLOSE,       /* close the peer with 1013 */
+    WEFT_SLOW_DROP_OLD,    /* go on at the oldest message kept */
+    WEFT_SLOW_DROP_NEW,    /* keep what is queued, skip what does not fit */
+    WEFT_SLOW_LATEST,      /* jump to the newest message */
+} weft_slow_policy;
+
+typedef struct {
+    size_t ring_messages; /* kept for subscriptions that lag; 1024 */
+    size_t ring_bytes;    /* likewise; 4 MiB */
+    weft_slow_policy slow;
+} weft_topic_options;
+
+/** Options for topics whose name matches the pattern (`*` stands for any bytes); the first match configured counts. */
+static inline int weft_topic_configure(weft *app, const char *pattern, const weft_topic_options *options);
+
+/** The peer gets every message published from now on; `since` must be NULL as topics keep no history yet. Subscribing twice is fine. On the
+ * peer's loop. WEFT_E_TOO_LARGE past 1000 topics for one peer. */
+WEFT_API int weft_subscribe(weft_peer peer, const char *topic, const char *since);
+
+/** 0 also when the peer was not subscribed. On the peer's loop. */
+WEFT_API int weft_unsubscribe(weft_peer peer, const char *topic);
+
+typedef struct {
+    weft_peer except; /* one peer that does not get it; {0}: nobody */
+} weft_publish_options;
+
+/** Publishes a message to every subscriber. Its bytes are copied before the call returns; `topic` and `cursor` inside the
+ * message are ignored. Options may be NULL. Any thread; order holds for each thread and topic. */
+static inline int weft_publish(weft *app, const char *topic, const weft_message *message,
+                               const weft_publish_options *options);
+WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
+
+/* -------------------------------------------------------------------------------------------------------------- timers
+ * On the loop, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
+
+typedef void (*weft_timer_fn)(weft *app, void *user);
+typedef void (*weft_peer_timer_fn)(weft_peer peer, void *user);
+
+WEFT_API weft_timer weft_after(weft *app, uint32_t ms, weft_timer_fn fn, void *user);
+WEFT_API weft_timer weft_every(weft *app, uint32_t ms, weft_timer_fn fn, void *user);
+WEFT_API weft_timer weft_peer_after(weft_peer peer, uint32_t ms, weft_peer_timer_fn fn,
+                                    void *user); /* goes with the peer */
+WEFT_API int weft_cancel(weft_timer timer);
+
+/* ------------------------------------------------------------------------------------------------------- compatibility
+ * Structs may grow at their end: their size as the program knows it goes along, so that a program built against an older
+ * header runs with a newer library. Call the functions without _sized. */
+
+WEFT_API weft *weft_new_sized(const weft_options *options, size_t size);
+WEFT_API int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size);
+WEFT_API int weft_websocket_sized(weft *app, const char *path, const weft_websocket_options *options, size_t size);
+WEFT_API int weft_topic_configure_sized(weft *app, const char *pattern, const weft_topic_options *options, size_t size);
+WEFT_API int weft_publish_sized(weft *app, const char *topic, const weft_message *message,
+                                const weft_publish_options *options, size_t size);
+WEFT_API int weft_peer_about_sized(weft_peer peer, weft_peer_info *ret_info, size_t size);
+
+static inline weft *weft_new(const weft_options *options)
+{
+    return weft_new_sized(options, sizeof *options);
+}
+
+static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options)
+{
+    return weft_listen_sized(app, url, options, sizeof *options);
+}
+
+static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options)
+{
+    return weft_websocket_sized(app, path, options, sizeof *options);
+}
+
+static inline int weft_topic_configure(weft *app, const char *pattern, const weft_topic_options *options)
+{
+    return weft_topic_configure_sized(app, pattern, options, sizeof *options);
+}
+
+static inline int weft_publish(weft *app, const char *topic, const weft_message *message,
+                               const weft_publish_options *options)
+{
+    return weft_publish_sized(app, topic, message, options, sizeof *options);
+}
+
+static inline int weft_peer_about(weft_peer peer, weft_peer_info *ret_info)
+{
+    return weft_peer_about_sized(peer, ret_info, sizeof *ret_info);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

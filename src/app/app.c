@@ -1,0 +1,337 @@
+#include "app/app.h"
+
+#include "base/mem.h"
+#include "hub/timers.h"
+#include "net/stream.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+
+enum {
+    DEFAULT_DRAIN_TIMEOUT_MS = 5000,
+    SIGNAL_STOP = 1, /* what weft_stop() tells the loop; n_stops says how often */
+};
+
+/* -------------------------------------------------------------------------------------------------------------- errors */
+
+int app_fail(weft *app, int error, const char *format, ...)
+{
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    if (!app->error) {
+        app->error = error;
+        app->error_text = mem_copy_text(text, strlen(text));
+    }
+    return error;
+}
+
+int app_check_configuring(weft *app, const char *call)
+{
+    if (!app)
+        return -ENOMEM;
+    if (app->state != APP_CONFIGURING)
+        return app_fail(app, WEFT_E_INVALID, "%s was called after the application began to run", call);
+    return 0;
+}
+
+const char *weft_error(const weft *app)
+{
+    if (!app)
+        return "out of memory";
+    if (!app->error)
+        return NULL;
+    return app->error_text ? app->error_text : "out of memory";
+}
+
+const char *weft_strerror(int result)
+{
+    switch (result) {
+    case 0:
+        return "success";
+    case WEFT_QUEUED:
+        return "taken; the queue is at its limit";
+    case WEFT_E_FULL:
+        return "not taken: the queue is full";
+    case WEFT_E_CLOSED:
+        return "the peer, exchange or application is gone";
+    case WEFT_E_THREAD:
+        return "this call belongs on the peer's loop";
+    case WEFT_E_UTF8:
+        return "the text is not valid UTF-8";
+    case WEFT_E_JSON:
+        return "not one valid JSON value";
+    case WEFT_E_TOO_LARGE:
+        return "over a limit";
+    case WEFT_E_INVALID:
+        return "an argument is not valid, or the call came at the wrong time";
+    case WEFT_E_UNSUPPORTED:
+        return "this transport cannot do that";
+    default:
+        break;
+    }
+    const char *text = result < 0 && result > -4096 ? strerrordesc_np(-result) : NULL;
+    return text ? text : "unknown result";
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- life */
+
+static int init_parts(weft *app)
+{
+    int error = loop_init(&app->loop, app);
+    if (error)
+        return error;
+    error = net_init(&app->net, &app->loop, &app->log);
+    if (error)
+        goto no_net;
+    error = slots_init(&app->table, app->loop.index);
+    if (!error)
+        error = hub_init(&app->hub, &app->net, &app->table, app, &app->rules);
+    if (error)
+        goto no_hub;
+    http_server_init(&app->http, &app->net, &app->table, &app->routes, &app->hub);
+    return 0;
+
+no_hub:
+    net_done(&app->net);
+no_net:
+    loop_done(&app->loop);
+    return error;
+}
+
+weft *weft_new_sized(const weft_options *options, size_t size)
+{
+    weft *app = mem_zero(sizeof *app);
+    if (!app)
+        return NULL;
+    if (options)
+        memcpy(&app->options, options, size < sizeof *options ? size : sizeof *options);
+    if (!app->options.drain_timeout_ms)
+        app->options.drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
+    app->log = (logger){app->options.log, app->options.log_user};
+    router_init(&app->routes);
+    app->listeners_end = &app->listeners;
+    app->rules_end = (topic_rule **)(uintptr_t)&app->rules;
+    if (init_parts(app)) {
+        mem_free(app);
+        return NULL;
+    }
+    return app;
+}
+
+void *weft_app_user(const weft *app)
+{
+    return app ? app->options.user : NULL;
+}
+
+static void abort_peer(void *value, void *user)
+{
+    (void)user;
+    peer_abort(value);
+}
+
+static void abort_closing(void *value, void *user)
+{
+    (void)user;
+    peer *p = value;
+    p->ops->abort(p);
+}
+
+static void close_listeners(weft *app)
+{
+    for (app_listener *one = app->listeners; one; one = one->next)
+        listener_close(&one->base);
+}
+
+/* Cuts every connection; the callbacks follow in the loop's tasks. */
+static void abort_all(weft *app)
+{
+    close_listeners(app);
+    http_server_abort(&app->http);
+    slots_each(&app->table, SLOT_PEER, abort_peer, NULL);
+    slots_each(&app->table, SLOT_CLOSING, abort_closing, NULL);
+    net_cut_lingering(&app->net);
+}
+
+static void free_configuration(weft *app)
+{
+    for (app_listener *one = app->listeners, *next; one; one = next) {
+        next = one->next;
+        mem_free(one);
+    }
+    for (topic_rule *rule = (topic_rule *)(uintptr_t)app->rules, *next; rule; rule = next) {
+        next = rule->next;
+        mem_free(rule->pattern);
+        mem_free(rule);
+    }
+    router_done(&app->routes);
+    mem_free(app->error_text);
+}
+
+int weft_free(weft *app)
+{
+    if (!app)
+        return 0;
+    if (app->running || loop_here() == &app->loop)
+        return WEFT_E_INVALID;
+    app->state = APP_STOPPED;
+    abort_all(app);
+    while (app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead))
+        loop_step(&app->loop, 0);
+    loop_cancel(&app->loop, &app->drain_deadline);
+    hub_timers_drop(&app->hub);
+    hub_done(&app->hub);
+    net_done(&app->net);
+    slots_done(&app->table);
+    loop_done(&app->loop);
+    free_configuration(app);
+    mem_free(app);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------------------------------- running */
+
+static void accepted(listener *l, int fd)
+{
+    weft *app = l->owner;
+    stream *s = stream_new(&app->net, fd, l->where.at.ss_family == AF_UNIX);
+    if (!s || http1_connection_open(&app->http, &s->base, address_port(&l->where)))
+        return;
+    int error = stream_start(s);
+    if (error)
+        s->base.events->gone(s->base.owner, error);
+}
+
+static int start(weft *app)
+{
+    if (!app)
+        return -ENOMEM;
+    if (app->error)
+        return app->error;
+    if (app->state != APP_CONFIGURING)
+        return 0;
+    for (app_listener *one = app->listeners; one; one = one->next) {
+        int error = listener_start(&one->base, &app->net, accepted, app);
+        if (error)
+            return app_fail(app, error, "cannot watch %s: %s", one->base.url, weft_strerror(error));
+    }
+    app->state = APP_RUNNING;
+    return 0;
+}
+
+static void drain_deadline(timer *t)
+{
+    abort_all(CONTAINER(t, weft, drain_deadline));
+}
+
+static void close_peer(void *value, void *user)
+{
+    (void)user;
+    peer_close(value, 1001, STR("the server is going away"));
+}
+
+/* The first weft_stop() drains, a second one cuts. */
+static void look_at_signals(weft *app)
+{
+    if (!(app->loop.signalled & SIGNAL_STOP))
+        return;
+    app->loop.signalled = 0;
+    if (app->state == APP_RUNNING) {
+        app->state = APP_DRAINING;
+        close_listeners(app);
+        http_server_drain(&app->http);
+        loop_arm(&app->loop, &app->drain_deadline, app->options.drain_timeout_ms, drain_deadline);
+    }
+    if (atomic_load_explicit(&app->n_stops, memory_order_relaxed) > 1)
+        abort_all(app);
+}
+
+/* One turn; false when the application has stopped. */
+static bool turn(weft *app, int timeout_ms, int *ret_error)
+{
+    if (app->state == APP_STOPPED)
+        return false;
+    *ret_error = loop_step(&app->loop, timeout_ms);
+    look_at_signals(app);
+    if (*ret_error || app->state != APP_DRAINING)
+        return *ret_error == 0;
+    slots_each(&app->table, SLOT_PEER, close_peer, NULL); /* also those accepted a moment ago */
+    if (app->net.n_streams || app->hub.n_peers)
+        return true;
+    app->state = APP_STOPPED;
+    loop_cancel(&app->loop, &app->drain_deadline);
+    loop_refuse_notes(&app->loop);
+    return false;
+}
+
+int weft_step(weft *app, int timeout_ms)
+{
+    int error = start(app);
+    if (error)
+        return error;
+    bool more = turn(app, timeout_ms, &error);
+    return error ? error : more;
+}
+
+int weft_fd(weft *app)
+{
+    int error = start(app);
+    return error ? error : loop_fd(&app->loop);
+}
+
+int weft_run(weft *app)
+{
+    int error = start(app);
+    if (error)
+        return error;
+    if (app->running || loop_here() == &app->loop)
+        return WEFT_E_INVALID;
+    sigset_t pipe, before;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    app->running = true;
+    while (turn(app, -1, &error))
+        continue;
+    app->running = false;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return error;
+}
+
+void weft_stop(weft *app)
+{
+    if (!app)
+        return;
+    atomic_fetch_add_explicit(&app->n_stops, 1, memory_order_relaxed);
+    inbox_signal(app->loop.box, SIGNAL_STOP);
+}
+
+/* The application that signals stop. A handler has no other way to know it. */
+static _Atomic(weft *) stopped_by_signal;
+
+static void on_signal(int number)
+{
+    (void)number;
+    weft_stop(atomic_load(&stopped_by_signal));
+}
+
+int weft_run_until_signal(weft *app)
+{
+    if (!app)
+        return -ENOMEM;
+    weft *nobody = NULL;
+    if (!atomic_compare_exchange_strong(&stopped_by_signal, &nobody, app))
+        return app_fail(app, WEFT_E_INVALID, "another application of this process already runs until a signal");
+    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old_term, old_int;
+    sigaction(SIGTERM, &stop, &old_term);
+    sigaction(SIGINT, &stop, &old_int);
+    int error = weft_run(app);
+    sigaction(SIGTERM, &old_term, NULL);
+    sigaction(SIGINT, &old_int, NULL);
+    atomic_store(&stopped_by_signal, NULL);
+    return error;
+}

@@ -1,0 +1,87 @@
+#include "app/call.h"
+
+#include "base/mem.h"
+#include <errno.h>
+
+static void call_run(note *n, void *loop_owner)
+{
+    call *c = CONTAINER(n, call, base);
+    weft *app = loop_owner;
+    if (c->run(app, c) < 0)
+        app->n_undelivered++;
+    blob_unref(&app->loop.blocks, c->body);
+}
+
+static void call_drop(note *n)
+{
+    blob_unref(NULL, CONTAINER(n, call, base)->body);
+}
+
+static str copy_behind(char **end, str text)
+{
+    str copy = {*end, text.len};
+    if (text.len)
+        memcpy(*end, text.at, text.len);
+    (*end)[text.len] = '\0';
+    *end += text.len + 1;
+    return copy;
+}
+
+int call_push(inbox *box, const call_spec *spec)
+{
+    size_t bytes = sizeof(call) + spec->a.len + spec->b.len + 2;
+    call *c = mem_new(bytes);
+    if (!c) {
+        blob_unref(NULL, spec->body);
+        return -ENOMEM;
+    }
+    *c = (call){
+        .base = {.bytes = bytes + (spec->body ? spec->body->data_len : 0), .run = call_run, .drop = call_drop},
+        .run = spec->run,
+        .id = spec->id,
+        .number = spec->number,
+        .body = spec->body,
+        .user = spec->user,
+        .fn = spec->fn,
+        .b_given = spec->b.at,
+    };
+    char *end = (char *)(c + 1);
+    c->a = copy_behind(&end, spec->a);
+    c->b = copy_behind(&end, spec->b);
+    int error = inbox_push(box, &c->base);
+    if (error) {
+        call_drop(&c->base);
+        mem_free(c);
+    }
+    return error;
+}
+
+call_place call_locate(uint64_t id, slot_kind kind, void **ret_value)
+{
+    loop *l = loop_here();
+    if (id == 0)
+        return CALL_GONE;
+    if (!l || l->index != handle_loop(id))
+        return CALL_ELSEWHERE;
+    *ret_value = slots_get(&((weft *)l->owner)->table, id, kind);
+    return *ret_value ? CALL_HERE : CALL_GONE;
+}
+
+int call_to_handle(const call_spec *spec)
+{
+    return call_push(loop_inbox(handle_loop(spec->id)), spec);
+}
+
+void *call_here(uint64_t id, slot_kind kind, int *ret_error)
+{
+    void *value = NULL;
+    call_place place = call_locate(id, kind, &value);
+    if (ret_error)
+        *ret_error = place == CALL_ELSEWHERE ? WEFT_E_THREAD : place == CALL_GONE ? WEFT_E_CLOSED : 0;
+    return value;
+}
+
+weft *call_app(void)
+{
+    return loop_here()->owner;
+}

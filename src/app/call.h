@@ -1,0 +1,55 @@
+/**
+ * Calls that may come from any thread: on the loop they are made at once, elsewhere they travel through its inbox.
+ */
+#ifndef WEFT_APP_CALL_H
+#define WEFT_APP_CALL_H
+
+#include "app/app.h"
+
+typedef struct call call;
+
+/** A call on its way: a handle, a number and two texts. `run` is on the loop and returns the call's result. */
+struct call {
+    note base;
+    int (*run)(weft *app, const call *c);
+    uint64_t id;
+    int number;
+    blob *body; /* a message; the call holds a reference until it is run or dropped */
+    void *user;
+    void (*fn)(weft *app, void *user);
+    str a, b;     /* copied behind the call; NUL-terminated */
+    bool b_given; /* b was not NULL */
+};
+
+/** What a call consists of; the texts are copied. Takes the blob, on failure too. */
+typedef struct {
+    int (*run)(weft *app, const call *c);
+    uint64_t id;
+    int number;
+    blob *body;
+    void *user;
+    void (*fn)(weft *app, void *user);
+    str a, b;
+} call_spec;
+
+/** Hands it to a loop: 0, WEFT_E_FULL, WEFT_E_CLOSED or -ENOMEM. */
+int call_push(inbox *box, const call_spec *spec);
+
+typedef enum {
+    CALL_HERE,      /* *ret_value is what the handle stands for, on this thread's loop */
+    CALL_ELSEWHERE, /* through call_to_handle() */
+    CALL_GONE,
+} call_place;
+
+call_place call_locate(uint64_t id, slot_kind kind, void **ret_value);
+
+/** To the loop of spec->id. */
+int call_to_handle(const call_spec *spec);
+
+/** What a handle stands for, on its own loop; with another thread or a stale handle NULL and *ret_error. ret_error may be NULL. */
+void *call_here(uint64_t id, slot_kind kind, int *ret_error);
+
+/** The running application of a handle, for code on its loop. */
+weft *call_app(void);
+
+#endif

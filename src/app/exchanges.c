@@ -1,0 +1,105 @@
+#include "app/call.h"
+#include <errno.h>
+
+/* ------------------------------------------------------------------------------------------------- accept and reject */
+
+static int accept_here(exchange *e, const char *subprotocol)
+{
+    return e->upgrade ? e->upgrade->accept(e, subprotocol) : WEFT_E_INVALID;
+}
+
+static int run_accept(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? accept_here(e, c->b_given ? c->b.at : NULL) : WEFT_E_CLOSED;
+}
+
+int weft_accept(weft_exchange handle, const char *subprotocol)
+{
+    void *e;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return accept_here(e, subprotocol);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_accept, .id = handle.id, .b = str_from(subprotocol)});
+}
+
+static int run_reject(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? exchange_refuse(e, c->number, c->a) : WEFT_E_CLOSED;
+}
+
+int weft_reject(weft_exchange handle, int status, const char *text)
+{
+    void *e;
+    if (status < 400 || status > 599)
+        return WEFT_E_INVALID;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return exchange_refuse(e, status, str_from(text));
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_reject, .id = handle.id, .number = status, .a = str_from(text)});
+}
+
+/* ------------------------------------------------------------------------------------------------------------- answers */
+
+static int run_header(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? exchange_add_field(e, c->a, c->b) : WEFT_E_CLOSED;
+}
+
+int weft_header(weft_exchange handle, const char *name, const char *value)
+{
+    void *e;
+    str key = str_from(name), text = str_from(value);
+    if (!exchange_field_allowed(key, text))
+        return WEFT_E_INVALID;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return exchange_add_field(e, key, text);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_header, .id = handle.id, .a = key, .b = text});
+}
+
+static int answer_here(exchange *e, int status, str type, str body)
+{
+    return exchange_answer(e, &(http_answer){.status = status, .type = type, .body = body, .close = e->upgrade});
+}
+
+static int run_answer(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? answer_here(e, c->number, c->a, c->b) : WEFT_E_CLOSED;
+}
+
+int weft_answer(weft_exchange handle, int status, const char *type, const void *body, size_t len)
+{
+    void *e;
+    str content_type = str_from(type), bytes = {body, len};
+    if (status < 200 || status > 599 || !http1_is_value(content_type) || (len && !body))
+        return WEFT_E_INVALID;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return answer_here(e, status, content_type, bytes);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(
+        &(call_spec){.run = run_answer, .id = handle.id, .number = status, .a = content_type, .b = bytes});
+}

@@ -1,0 +1,120 @@
+#include "http/exchange.h"
+
+#include <errno.h>
+
+exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier)
+{
+    size_t block_bytes;
+    exchange *e = pool_get(blocks, sizeof *e, &block_bytes);
+    if (!e)
+        return NULL;
+    *e = (exchange){.table = table, .blocks = blocks, .block_bytes = block_bytes, .ops = ops, .carrier = carrier};
+    e->id = slots_put(table, SLOT_EXCHANGE, e);
+    if (!e->id) {
+        pool_put(blocks, e, block_bytes);
+        return NULL;
+    }
+    return e;
+}
+
+void exchange_free(exchange *e)
+{
+    if (e->upgrade)
+        e->upgrade->forget(e);
+    slots_remove(e->table, e->id);
+    buf_done(&e->fields);
+    pool_put(e->blocks, e, e->block_bytes);
+}
+
+/* Fields that frame the message or belong to the handshake: a program that set them could make the answer lie about itself. */
+static bool is_reserved(str name)
+{
+    static const str reserved[] = {
+        {"connection", 10},        {"content-length", 14}, {"date", 4},
+        {"transfer-encoding", 17}, {"upgrade", 7},         {"trailer", 7},
+    };
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (str_equal_nocase(name, reserved[i]))
+            return true;
+    return name.len >= 14 && str_equal_nocase((str){name.at, 14}, STR("sec-websocket-"));
+}
+
+bool exchange_field_allowed(str name, str value)
+{
+    return http1_is_token(name) && http1_is_value(value) && !is_reserved(name);
+}
+
+int exchange_add_field(exchange *e, str name, str value)
+{
+    if (!exchange_field_allowed(name, value))
+        return WEFT_E_INVALID;
+    if (buf_reserve(&e->fields, name.len + value.len + 4))
+        return -ENOMEM;
+    buf_put_str(&e->fields, name);
+    buf_put_str(&e->fields, STR(": "));
+    buf_put_str(&e->fields, value);
+    return buf_put_str(&e->fields, STR("\r\n"));
+}
+
+int exchange_answer(exchange *e, const http_answer *answer)
+{
+    return e->ops->answer(e, answer);
+}
+
+int exchange_refuse(exchange *e, int status, str text)
+{
+    http_answer answer = {
+        .status = status,
+        .type = STR("text/plain; charset=utf-8"),
+        .body = text.len ? text : str_from(http1_phrase(status)),
+        .close = true,
+        .offer_websocket = status == 426,
+    };
+    return e->ops->answer(e, &answer);
+}
+
+/* -------------------------------------------------------------------------------------------------- what was asked */
+
+weft_str weft_request_method(const weft_request *request)
+{
+    return http1_method(request->head, request->bytes);
+}
+
+weft_str weft_request_path(const weft_request *request)
+{
+    return request->path;
+}
+
+weft_str weft_request_query(const weft_request *request)
+{
+    return (str){request->bytes + request->head->query_at, request->head->query_len};
+}
+
+weft_str weft_request_param(const weft_request *request, const char *name)
+{
+    return name ? route_param(request->route, request->path, name) : (str){NULL, 0};
+}
+
+weft_str weft_request_header(const weft_request *request, const char *name)
+{
+    return name ? http1_find(request->head, request->bytes, name) : (str){NULL, 0};
+}
+
+weft_str weft_request_cookie(const weft_request *request, const char *name)
+{
+    str cookies = http1_find(request->head, request->bytes, "Cookie");
+    return name && cookies.at ? http1_cookie(cookies, str_from(name)) : (str){NULL, 0};
+}
+
+weft_str weft_request_address(const weft_request *request)
+{
+    weft_request *r = (weft_request *)(uintptr_t)request; /* the text is made when somebody wants it */
+    if (!r->address_len)
+        r->address_len = r->sink->ops->address(r->sink, r->address, sizeof r->address);
+    return (str){r->address, r->address_len};
+}
+
+weft_str weft_request_subprotocols(const weft_request *request)
+{
+    return weft_request_header(request, "Sec-WebSocket-Protocol");
+}

@@ -1,0 +1,208 @@
+#include "hub/peer.h"
+
+#include "base/mem.h"
+#include "base/utf8.h"
+#include "hub/timers.h"
+#include "hub/topic.h"
+#include "loop/slots.h"
+#include "proto/json.h"
+#include <assert.h>
+#include <errno.h>
+
+static void peer_task(loop_task *task);
+
+int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
+{
+    p->hub = h;
+    p->ops = ops;
+    p->rules = rules;
+    p->task.run = peer_task;
+    p->opened_ms = h->loop->now_ms;
+    list_init(&p->timers);
+    p->id = slots_put(h->table, SLOT_PEER, p);
+    if (!p->id)
+        return -ENOMEM;
+    h->n_peers++;
+    loop_defer(h->loop, &p->task); /* `open` comes at the end of this turn at the latest */
+    return 0;
+}
+
+void peer_open(peer *p)
+{
+    if (p->opened || p->leaving)
+        return;
+    p->opened = true;
+    if (p->rules->open)
+        p->rules->open(peer_handle(p));
+}
+
+void peer_receive(peer *p, const weft_message *message)
+{
+    if (p->leaving)
+        return;
+    p->messages_in++;
+    p->bytes_in += message->data.len;
+    if (p->rules->message)
+        p->rules->message(peer_handle(p), message);
+}
+
+void peer_leave(peer *p, int code, str reason)
+{
+    assert(!p->leaving);
+    p->leaving = true;
+    p->close_code = (uint16_t)code;
+    p->reason = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
+    hub_unsubscribe_all(p->hub, p);
+    loop_defer(p->hub->loop, &p->task);
+}
+
+/* The end: `close` is called once, and only for a peer whose `open` was. */
+static void peer_finish(peer *p)
+{
+    if (p->opened && p->rules->close)
+        p->rules->close(peer_handle(p), p->close_code, str_from(p->reason));
+    peer_timers_drop(p);
+    loop_undefer(p->hub->loop, &p->task);
+    slots_remove(p->hub->table, p->id);
+    p->hub->n_peers--;
+    mem_free(p->reason);
+    p->id = 0;
+    if (p->ops->free(p))
+        return;
+    p->id = slots_put(p->hub->table, SLOT_CLOSING, p);
+    if (!p->id)
+        p->ops->abort(p);
+}
+
+void peer_ended(peer *p)
+{
+    if (p->id)
+        slots_remove(p->hub->table, p->id);
+}
+
+static bool queue_is_low(const peer *p)
+{
+    return p->ops->queued(p) <= p->rules->max_queued_bytes / 2;
+}
+
+static void peer_drained(peer *p)
+{
+    peer_stop_reading(p, PAUSED_BY_QUEUE, false);
+    if (!p->want_drain)
+        return;
+    p->want_drain = false;
+    if (p->rules->drain)
+        p->rules->drain(peer_handle(p));
+}
+
+/* What calls and events have marked in this turn. */
+static void peer_task(loop_task *task)
+{
+    peer *p = CONTAINER(task, peer, task);
+    peer_open(p);
+    if (!p->leaving && p->n_lagging)
+        hub_serve_lagging(p->hub, p);
+    if (!p->leaving && (p->want_drain || p->stop_reading & PAUSED_BY_QUEUE)) {
+        if (queue_is_low(p))
+            peer_drained(p);
+        else
+            p->ops->notify(p);
+    }
+    if (p->leaving)
+        peer_finish(p);
+}
+
+void peer_sent(peer *p)
+{
+    if (!p->leaving)
+        loop_defer(p->hub->loop, &p->task);
+}
+
+void peer_stop_reading(peer *p, uint8_t why, bool stop)
+{
+    uint8_t before = p->stop_reading;
+    p->stop_reading = stop ? before | why : before & (uint8_t)~why;
+    if (!before != !p->stop_reading && !p->leaving)
+        p->ops->pause(p);
+}
+
+int peer_queued_result(peer *p)
+{
+    if (p->ops->queued(p) < p->rules->max_queued_bytes)
+        return 0;
+    p->want_drain = true;
+    peer_stop_reading(p, PAUSED_BY_QUEUE, true);
+    p->ops->notify(p);
+    return WEFT_QUEUED;
+}
+
+static int send_json(peer *p, const weft_message *message, int64_t compact_len)
+{
+    weft_message compact = *message;
+    if ((size_t)compact_len == message->data.len)
+        return p->ops->send(p, message);
+    size_t block_bytes;
+    char *text = pool_get(&p->hub->loop->blocks, (size_t)compact_len + 1, &block_bytes);
+    if (!text)
+        return -ENOMEM;
+    compact.data = (str){text, json_compact(message->data, text)};
+    int result = p->ops->send(p, &compact);
+    pool_put(&p->hub->loop->blocks, text, block_bytes);
+    return result;
+}
+
+static int send_checked(peer *p, const weft_message *message)
+{
+    int64_t compact_len;
+    switch (message->kind) {
+    case WEFT_TEXT:
+        if (!str_same(message->data, p->hub->checked) && !utf8_valid(message->data.at, message->data.len))
+            return WEFT_E_UTF8;
+        return p->ops->send(p, message);
+    case WEFT_JSON:
+        compact_len = json_check(message->data);
+        return compact_len < 0 ? WEFT_E_JSON : send_json(p, message, compact_len);
+    case WEFT_BINARY:
+        return p->ops->send(p, message);
+    }
+    return WEFT_E_INVALID;
+}
+
+int peer_send(peer *p, const weft_message *message)
+{
+    if (p->leaving)
+        return WEFT_E_CLOSED;
+    hub_catch_up(p->hub, p);
+    if (p->ops->queued(p) >= p->rules->max_queued_bytes) {
+        peer_queued_result(p);
+        return WEFT_E_FULL;
+    }
+    int result = send_checked(p, message);
+    if (result == -ENOMEM)
+        peer_abort(p);
+    if (result)
+        return result;
+    p->messages_out++;
+    p->bytes_out += message->data.len;
+    return peer_queued_result(p);
+}
+
+int peer_close(peer *p, int code, str reason)
+{
+    if (p->leaving)
+        return WEFT_E_CLOSED;
+    hub_catch_up(p->hub, p);
+    if (p->leaving) /* no memory to catch up with */
+        return 0;
+    peer_leave(p, code, reason);
+    p->ops->close(p, code, reason);
+    return 0;
+}
+
+void peer_abort(peer *p)
+{
+    if (p->leaving)
+        return;
+    peer_leave(p, 1006, (str){NULL, 0});
+    p->ops->abort(p);
+}

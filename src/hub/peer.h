@@ -1,0 +1,120 @@
+/**
+ * A peer: one client on any transport, as programs and topics see it. A transport's own struct begins with one.
+ *
+ * States: born (registered, `open` not called yet) -> open -> leaving (closed by the program or lost; no more input, no more sends) -> freed after
+ * `close` was called. Callbacks are called from the loop only, never inside a call of the program: whatever a call causes is marked and done by the peer's
+ * task at the end of the turn.
+ */
+#ifndef WEFT_HUB_PEER_H
+#define WEFT_HUB_PEER_H
+
+#include "base/list.h"
+#include "base/str.h"
+#include "loop/loop.h"
+#include "loop/slots.h"
+
+typedef struct hub hub;
+typedef struct peer peer;
+typedef struct topic topic;
+typedef struct topic_message topic_message;
+
+/** What a route says of its peers: callbacks and limits. */
+typedef struct {
+    void *user;
+    size_t peer_bytes;
+    void (*open)(weft_peer);
+    void (*message)(weft_peer, const weft_message *);
+    void (*drain)(weft_peer);
+    void (*pong)(weft_peer, weft_str, uint32_t);
+    void (*close)(weft_peer, int, weft_str);
+    size_t max_queued_bytes;
+} peer_rules;
+
+/** What a transport does for its peers. None of these calls back. */
+typedef struct {
+    weft_transport transport;
+    int (*send)(peer *p,
+                const weft_message *message);        /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
+    int (*deliver)(peer *p, topic_message *message); /* 0 or -ENOMEM */
+    int (*ping)(peer *p, str payload);
+    void (*close)(peer *p, int code, str reason); /* says goodbye on the wire; peer_leave() was called */
+    void (*abort)(peer *p);                       /* cuts; likewise */
+    void (*pause)(peer *p);                       /* p->stop_reading has changed */
+    size_t (*queued)(const peer *p);
+    void (*notify)(peer *p);                                /* call peer_sent() when queued bytes have gone out */
+    void (*about)(const peer *p, weft_peer_info *ret_info); /* all but the counters */
+    bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
+                                                                   and then says peer_ended() */
+} peer_ops;
+
+typedef struct {
+    topic *topic;
+    uint32_t place; /* in the topic's subscribers */
+} subscription;
+
+enum {
+    PEER_MAX_SUBSCRIPTIONS = 1000,
+    PEER_LAG_BYTES = 64 * 1024, /* what a lagging peer is given at once */
+};
+
+/** Why a peer is not read from: any of these. */
+enum {
+    PAUSED_BY_PROGRAM = 1,
+    PAUSED_BY_QUEUE = 2,   /* its own queue is at the limit */
+    PAUSED_BY_REPLIES = 4, /* too many unsent replies to control frames */
+};
+
+struct peer {
+    uint64_t id;
+    const peer_ops *ops;
+    const peer_rules *rules;
+    hub *hub;
+    loop_task task;
+    subscription *subscriptions;
+    list_node timers; /* of weft_peer_after() */
+    void *data;       /* weft_data() */
+    uint64_t messages_in, messages_out, bytes_in, bytes_out;
+    uint64_t opened_ms;
+    char *reason; /* of close; owned */
+    uint16_t n_subscriptions, n_lagging;
+    uint16_t close_code;
+    uint8_t stop_reading; /* PAUSED_BY_* */
+    bool opened, leaving, want_drain;
+};
+
+/** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
+int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
+
+/** Calls `open`, once; from the loop, before the first message. */
+void peer_open(peer *p);
+
+/** Calls `message` unless the peer is leaving. */
+void peer_receive(peer *p, const weft_message *message);
+
+/** The peer is gone for the program from now on; `close` is called and the peer freed at the end of the turn. Once. The reason is copied. */
+void peer_leave(peer *p, int code, str reason);
+
+/** A program's send: checks limits and contents. Results as weft_send(). */
+int peer_send(peer *p, const weft_message *message);
+
+int peer_close(peer *p, int code, str reason);
+void peer_abort(peer *p);
+
+/** From the transport, as asked for by ops->notify: bytes have gone out. Only marks. */
+void peer_sent(peer *p);
+
+/** Sets or clears a reason not to read. */
+void peer_stop_reading(peer *p, uint8_t why, bool stop);
+
+/** After something was queued: WEFT_QUEUED at or over the limit (reading then stops until it drains), else 0. */
+int peer_queued_result(peer *p);
+
+/** The connection of a peer that lived on has ended; the transport frees it. */
+void peer_ended(peer *p);
+
+static inline weft_peer peer_handle(const peer *p)
+{
+    return (weft_peer){p->id};
+}
+
+#endif

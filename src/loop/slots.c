@@ -1,0 +1,101 @@
+#include "loop/slots.h"
+
+#include "base/mem.h"
+#include <assert.h>
+#include <errno.h>
+#include <sys/random.h>
+
+static uint32_t handle_slot(uint64_t handle)
+{
+    return (uint32_t)(handle >> 32) & (SLOTS_MAX - 1);
+}
+
+int slots_init(slots *table, uint8_t loop)
+{
+    *table = (slots){.first_free = SLOTS_MAX, .last_free = SLOTS_MAX, .loop = loop};
+    if (getrandom(&table->first_generation, sizeof table->first_generation, 0) != sizeof table->first_generation)
+        return -EIO;
+    table->first_generation |= 1; /* so that the handle of loop 0, slot 0 is not 0 */
+    return 0;
+}
+
+void slots_done(slots *table)
+{
+    mem_free(table->at);
+    table->at = NULL;
+    table->n = table->cap = 0;
+}
+
+static int grow(slots *table)
+{
+    uint32_t cap = table->cap ? table->cap * 2 : 64;
+    if (table->cap >= SLOTS_MAX)
+        return -EMFILE;
+    slot *at = mem_resize(table->at, cap * sizeof *at);
+    if (!at)
+        return -ENOMEM;
+    table->at = at;
+    table->cap = cap;
+    return 0;
+}
+
+static uint32_t take(slots *table)
+{
+    uint32_t i = table->first_free;
+    if (i != SLOTS_MAX) {
+        table->first_free = table->at[i].kind_next;
+        if (table->first_free == SLOTS_MAX)
+            table->last_free = SLOTS_MAX;
+        return i;
+    }
+    if (table->n == table->cap && grow(table))
+        return SLOTS_MAX;
+    table->at[table->n].generation = table->first_generation;
+    return table->n++;
+}
+
+uint64_t slots_put(slots *table, slot_kind kind, void *value)
+{
+    assert(value && kind != SLOT_FREE);
+    uint32_t i = take(table);
+    if (i == SLOTS_MAX)
+        return 0;
+    slot *s = &table->at[i];
+    s->value = value;
+    s->kind_next = kind;
+    return (uint64_t)table->loop << 56 | (uint64_t)i << 32 | s->generation;
+}
+
+void *slots_get(const slots *table, uint64_t handle, slot_kind kind)
+{
+    uint32_t i = handle_slot(handle);
+    if (handle == 0 || handle_loop(handle) != table->loop || i >= table->n)
+        return NULL;
+    const slot *s = &table->at[i];
+    if (!s->value || s->generation != (uint32_t)handle || s->kind_next != (uint32_t)kind)
+        return NULL;
+    return s->value;
+}
+
+void slots_remove(slots *table, uint64_t handle)
+{
+    uint32_t i = handle_slot(handle);
+    assert(i < table->n && table->at[i].generation == (uint32_t)handle && table->at[i].value);
+    slot *s = &table->at[i];
+    s->value = NULL;
+    if (++s->generation == 0)
+        return; /* every generation was used once: the slot retires */
+    s->kind_next = SLOTS_MAX;
+    if (table->last_free == SLOTS_MAX)
+        table->first_free = i;
+    else
+        table->at[table->last_free].kind_next = i;
+    table->last_free = i;
+}
+
+void slots_each(slots *table, slot_kind kind, void (*fn)(void *value, void *user), void *user)
+{
+    for (uint32_t i = 0; i < table->n; i++)
+        if (table->at[i].value && table->at[i].kind_next == (uint32_t)kind)
+            fn(table->at[i].value, user);
+}

@@ -1,0 +1,63 @@
+/**
+ * Handles that cannot dangle: a table from 64-bit handles to what they stand for.
+ *
+ *   63      56 55              32 31                     0
+ *  +----------+------------------+------------------------+
+ *  | loop     | slot             | generation             |      0 is nobody
+ *  +----------+------------------+------------------------+
+ *
+ * Generations start at random and go up with each use of a slot; a slot whose generation wraps is retired. Freed slots are used again oldest
+ * first, so that a stale handle stays stale for as long as possible.
+ */
+#ifndef WEFT_LOOP_SLOTS_H
+#define WEFT_LOOP_SLOTS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    SLOT_FREE,
+    SLOT_PEER,
+    SLOT_CLOSING, /* a peer that is gone for the program, whose connection is still ending */
+    SLOT_EXCHANGE,
+    SLOT_TIMER,
+} slot_kind;
+
+enum { SLOTS_MAX = 1 << 24 };
+
+typedef struct {
+    void *value;
+    uint32_t generation;
+    uint32_t kind_next; /* in use: the kind; free: the next free slot */
+} slot;
+
+typedef struct {
+    slot *at;
+    uint32_t n, cap;
+    uint32_t first_free, last_free; /* SLOTS_MAX: none */
+    uint32_t first_generation;
+    uint8_t loop;
+} slots;
+
+/** 0 or -errno. */
+int slots_init(slots *table, uint8_t loop);
+void slots_done(slots *table);
+
+/** A handle for value (not NULL); 0 when there is no memory or no slot. */
+uint64_t slots_put(slots *table, slot_kind kind, void *value);
+
+/** What the handle stands for, NULL when it is gone, of another kind or another loop. */
+void *slots_get(const slots *table, uint64_t handle, slot_kind kind);
+
+/** The handle must be valid. */
+void slots_remove(slots *table, uint64_t handle);
+
+/** Calls fn for every value of the kind; fn may remove any. */
+void slots_each(slots *table, slot_kind kind, void (*fn)(void *value, void *user), void *user);
+
+static inline unsigned handle_loop(uint64_t handle)
+{
+    return (unsigned)(handle >> 56);
+}
+
+#endif

@@ -1,0 +1,33 @@
+/**
+ * Addresses to listen on, read from URLs: http://HOST:PORT and unix:PATH.
+ */
+#ifndef WEFT_NET_ADDRESS_H
+#define WEFT_NET_ADDRESS_H
+
+#include "base/str.h"
+#include <sys/socket.h>
+
+enum {
+    ADDRESS_MAX = 8,         /* addresses that one name may have */
+    ADDRESS_URL_BYTES = 192, /* room for address_url() */
+};
+
+typedef struct {
+    struct sockaddr_storage at;
+    socklen_t len;
+} address;
+
+/**
+ * Reads a URL into 1 to ADDRESS_MAX addresses (a name such as localhost may have several); the number of them. A port that is not given is 80.
+ * WEFT_E_INVALID with *ret_problem, a static half-sentence: "has no host".
+ */
+int address_parse(const char *url, address ret_addresses[ADDRESS_MAX], const char **ret_problem);
+
+/** The port of an IPv4 or IPv6 address, 0 for others. */
+uint16_t address_port(const address *a);
+void address_set_port(address *a, uint16_t port);
+
+/** As a URL, NUL-terminated: `http://127.0.0.1:3000`, `http://[::1]:3000`, `unix:/run/weft.sock`. */
+void address_url(const address *a, char ret_url[ADDRESS_URL_BYTES]);
+
+#endif

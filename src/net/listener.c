@@ -1,0 +1,179 @@
+#include "net/listener.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum {
+    ACCEPTS_A_TURN = 64, /* so that a flood of connects does not starve the connections that are there */
+    DEFAULT_BACKLOG = 4096,
+    RETRY_MS = 50,
+};
+
+static const char *unix_path(const address *a)
+{
+    return a->at.ss_family == AF_UNIX ? ((const struct sockaddr_un *)&a->at)->sun_path : NULL;
+}
+
+static void set_option(int fd, int level, int name)
+{
+    int one = 1;
+    setsockopt(fd, level, name, &one, sizeof one); /* none of them is worth failing for */
+}
+
+/* A file left behind by a process that died: nobody answers there. */
+static void remove_stale_socket(const address *a)
+{
+    struct stat status;
+    const char *path = unix_path(a);
+    if (lstat(path, &status) || !S_ISSOCK(status.st_mode))
+        return;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return;
+    if (connect(fd, (const struct sockaddr *)&a->at, a->len) && errno == ECONNREFUSED)
+        unlink(path);
+    close(fd);
+}
+
+static int bind_and_listen(int fd, const address *where, const weft_listen_options *options)
+{
+    int backlog = options && options->backlog ? options->backlog : DEFAULT_BACKLOG;
+    if (where->at.ss_family == AF_UNIX) {
+        remove_stale_socket(where);
+    } else {
+        set_option(fd, SOL_SOCKET, SO_REUSEADDR);
+        set_option(fd, IPPROTO_TCP, TCP_NODELAY); /* accepted sockets inherit it */
+        if (where->at.ss_family == AF_INET6)
+            set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY);
+        if (options && options->reuse_port)
+            set_option(fd, SOL_SOCKET, SO_REUSEPORT);
+    }
+    if (bind(fd, (const struct sockaddr *)&where->at, where->len))
+        return -errno;
+    if (unix_path(where) && options && options->unix_mode && chmod(unix_path(where), (mode_t)options->unix_mode))
+        return -errno;
+    return listen(fd, backlog) ? -errno : 0;
+}
+
+int listener_open(listener *l, const address *where, const weft_listen_options *options)
+{
+    *l = (listener){.source.fd = -1, .reserve_fd = -1, .where = *where};
+    int fd = socket(where->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return -errno;
+    int error = bind_and_listen(fd, where, options);
+    if (error) {
+        close(fd);
+        return error;
+    }
+    if (!unix_path(where)) {
+        l->where.len = sizeof l->where.at;
+        getsockname(fd, (struct sockaddr *)&l->where.at, &l->where.len);
+    }
+    address_url(&l->where, l->url);
+    l->source.fd = fd;
+    l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    return 0;
+}
+
+static int accept_one(const listener *l)
+{
+    return accept4(l->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+}
+
+static void listener_retry(timer *t)
+{
+    listener *l = CONTAINER(t, listener, retry);
+    if (loop_watch(l->net->loop, &l->source, EPOLLIN))
+        loop_arm(l->net->loop, t, RETRY_MS, listener_retry);
+}
+
+/* No descriptor is left. Answers one waiting client through the reserve; without one, waits a little rather than spin. */
+static void shed(listener *l)
+{
+    static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
+                               "Connection: close\r\n\r\n";
+    if (!l->shedding)
+        log_line(l->net->log, WEFT_LOG_WARNING, "out of file descriptors: new connections are turned away (ulimit -n)");
+    l->shedding = true;
+    int fd = -1;
+    if (l->reserve_fd >= 0) {
+        close(l->reserve_fd);
+        fd = accept_one(l);
+    }
+    if (fd >= 0) {
+        if (send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+            shutdown(fd, SHUT_WR);
+        close(fd);
+        l->n_shed++;
+    }
+    l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        loop_unwatch(l->net->loop, &l->source);
+        loop_arm(l->net->loop, &l->retry, RETRY_MS, listener_retry);
+    }
+}
+
+/* Takes up to `most` connections; true when there may be more. */
+static bool accept_some(listener *l, int most)
+{
+    for (int i = 0; i < most; i++) {
+        int fd = accept_one(l);
+        if (fd >= 0) {
+            l->shedding = false;
+            l->accepted(l, fd);
+            continue;
+        }
+        switch (errno) {
+        case EAGAIN:
+            return false;
+        case EMFILE:
+        case ENFILE:
+        case ENOBUFS:
+        case ENOMEM:
+            shed(l);
+            return false;
+        default: /* ECONNABORTED and the network errors that accept(2) passes on: this connection's own trouble */
+            break;
+        }
+    }
+    return true;
+}
+
+static void listener_ready(loop_source *source, uint32_t events)
+{
+    (void)events;
+    accept_some(CONTAINER(source, listener, source), ACCEPTS_A_TURN);
+}
+
+int listener_start(listener *l, net *n, listener_accepted_fn accepted, void *owner)
+{
+    l->net = n;
+    l->accepted = accepted;
+    l->owner = owner;
+    l->source.ready = listener_ready;
+    return loop_watch(n->loop, &l->source, EPOLLIN);
+}
+
+void listener_close(listener *l)
+{
+    if (l->source.fd < 0)
+        return;
+    if (l->net) {
+        if (!timer_armed(&l->retry))
+            accept_some(l, DEFAULT_BACKLOG);
+        loop_cancel(l->net->loop, &l->retry);
+        loop_unwatch(l->net->loop, &l->source);
+    }
+    close(l->source.fd);
+    if (l->reserve_fd >= 0)
+        close(l->reserve_fd);
+    if (unix_path(&l->where))
+        unlink(unix_path(&l->where));
+    l->source.fd = l->reserve_fd = -1;
+}

@@ -1,0 +1,49 @@
+/**
+ * What the streams of one loop share: the receive buffer, the cork, and the lists of streams that wait for something.
+ */
+#ifndef WEFT_NET_NET_H
+#define WEFT_NET_NET_H
+
+#include "base/chunk.h"
+#include "base/list.h"
+#include "base/log.h"
+#include "loop/loop.h"
+
+typedef struct stream stream;
+
+enum {
+    NET_RECEIVE_BYTES = 512 * 1024, /* one recv at most; measured: 512 KiB beats 64 and 256 at large messages */
+    NET_CORK_BYTES = 64 * 1024,
+    NET_COPY_BELOW_BYTES = 2048,  /* bodies smaller than this are copied rather than sent from where they lie */
+    NET_TICK_MS = 1000,           /* how exact the two deadlines below are */
+    NET_WRITE_TIMEOUT_MS = 30000, /* a peer that takes nothing for so long is gone */
+    NET_LINGER_MS = 2000,         /* how long a closed connection waits for the peer's own end */
+};
+
+typedef struct {
+    loop *loop;
+    const logger *log;
+    char *received;      /* the receive buffer */
+    stream *reading;     /* the stream whose data event is running */
+    chunk *message;      /* the chunk that holds the message being delivered, if it is one */
+    chunk *cork;         /* small writes of this turn, of all streams, one behind the other */
+    list_node dirty;     /* streams to flush or to feed at the end of the turn */
+    list_node stalled;   /* the socket took not all; longest first */
+    list_node lingering; /* ended by us, waiting for the peer's end; oldest first */
+    list_node dead;      /* freed at the end of the turn */
+    loop_task flush;
+    timer tick;
+    size_t n_streams;             /* all that have a descriptor */
+    uint64_t n_sends, n_receives; /* system calls, for tests and metrics */
+} net;
+
+/** 0 or -ENOMEM. The logger is borrowed. */
+int net_init(net *n, loop *l, const logger *log);
+
+/** No stream may be left but lingering and dead ones, which are closed. */
+void net_done(net *n);
+
+/** Closes every lingering and stalled stream now. */
+void net_cut_lingering(net *n);
+
+#endif

@@ -1,0 +1,62 @@
+/**
+ * Where a transport's bytes go and where they come from, whatever carries them: a TCP or Unix stream (also under TLS) after an HTTP/1 upgrade,
+ * the chunked body of an HTTP/1 answer, or the DATA frames of one HTTP/2 stream. A transport sees only this.
+ *
+ * Downwards (sink_ops) nothing blocks and nothing calls back; what is written in a turn goes out together at its end. Upwards
+ * (sink_events) the owner is told. A sink belongs to its owner until sink_end(), sink_abort() or the event `gone`; after any of these the owner
+ * must forget it.
+ */
+#ifndef WEFT_NET_SINK_H
+#define WEFT_NET_SINK_H
+
+#include "base/chunk.h"
+#include "base/str.h"
+
+typedef struct sink sink;
+
+/** What one write takes: `head` is always copied. `body` is kept by a reference to `owner` when there is one; else it is copied, or, where it
+ * lies in the buffer that this very sink is being read from, sent from where it lies. */
+typedef struct {
+    str head;
+    str body;
+    chunk *owner;
+} sink_piece;
+
+typedef struct {
+    int (*write)(sink *s, const sink_piece *piece); /* 0 or -ENOMEM (then nothing was taken and the caller aborts) */
+    void (*pause)(sink *s, bool paused);            /* stop or go on reading; no data event while paused */
+    void (*rebind)(sink *s);                        /* events and owner have changed: hand over bytes that wait */
+    void (*notify)(sink *s); /* one `sent` event, the next time that queued bytes have gone out */
+    void (*end)(sink *s);    /* after what is queued: end of stream, then a clean close */
+    void (*abort)(sink *s);  /* at once, queued bytes are dropped */
+    size_t (*address)(sink *s, char *ret_text, size_t room); /* the client's, as weft_request_address() */
+} sink_ops;
+
+typedef struct {
+    /** Bytes came. Returns how many were consumed (these may have been changed); the rest is kept and comes again in front of what follows. With
+     * something consumed and something left it is called again at once, unless the sink was paused. */
+    size_t (*data)(void *owner, char *at, size_t len);
+    /** Optional: where the next bytes should be put, and how many at most; NULL: anywhere. They come as data at that address. */
+    char *(*room)(void *owner, size_t *ret_len);
+    /** The other side will send nothing more. */
+    void (*eof)(void *owner);
+    /** Asked for by notify. Must only mark and defer. */
+    void (*sent)(void *owner);
+    /** The sink is no more: -ECONNRESET, -ETIMEDOUT (nothing could be written for too long), … */
+    void (*gone)(void *owner, int error);
+} sink_events;
+
+struct sink {
+    const sink_ops *ops;
+    const sink_events *events;
+    void *owner;
+    size_t queued; /* bytes written and not yet taken by the system */
+};
+
+static inline void sink_bind(sink *s, const sink_events *events, void *owner)
+{
+    s->events = events;
+    s->owner = owner;
+}
+
+#endif

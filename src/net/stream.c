@@ -1,0 +1,679 @@
+#include "net/stream.h"
+
+#include "base/mem.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+    N_IOV = 64,          /* spans sent by one system call */
+    FIRST_SPANS = 4,     /* room of a fresh queue */
+    SETTLE_BYTES = 1024, /* least size of a chunk for bytes that the socket did not take */
+};
+
+static const sink_ops stream_sink_ops;
+
+static stream *stream_of(sink *s)
+{
+    return CONTAINER(s, stream, base);
+}
+
+/* --------------------------------------------------------------------------------------------------- life and death */
+
+/* Leaves the loop and closes the descriptor; the memory goes at the end of the turn, as the stack may still use it. */
+static void stream_close(stream *s)
+{
+    net *n = s->net;
+    if (s->closed)
+        return;
+    s->closed = true;
+    loop_unwatch(n->loop, &s->source);
+    close(s->source.fd);
+    n->n_streams--;
+    list_remove(&s->dirty);
+    list_remove(&s->waiting);
+    list_append(&n->dead, &s->waiting);
+    loop_defer(n->loop, &n->flush);
+}
+
+static void queue_free(stream *s)
+{
+    write_queue *q = s->queue;
+    if (!q)
+        return;
+    for (uint32_t i = q->first; i < q->n; i++)
+        chunk_unref(&s->net->loop->blocks, q->spans[i].owner);
+    pool_put(&s->net->loop->blocks, q, q->block_bytes);
+    s->queue = NULL;
+    s->base.queued = 0;
+}
+
+static void unread_free(stream *s)
+{
+    chunk_unref(&s->net->loop->blocks, s->unread);
+    s->unread = NULL;
+}
+
+/* The connection is lost: tells the owner, unless it has let go. */
+static void stream_fail(stream *s, int error)
+{
+    if (s->closed)
+        return;
+    const sink_events *events = s->ending ? NULL : s->base.events;
+    stream_close(s);
+    if (events)
+        events->gone(s->base.owner, error);
+}
+
+static void free_dead(net *n)
+{
+    for (list_node *node; (node = list_first(&n->dead));) {
+        stream *s = CONTAINER(node, stream, waiting);
+        list_remove(node);
+        queue_free(s);
+        unread_free(s);
+        mem_free(s);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- writing */
+
+static void mark_dirty(stream *s)
+{
+    if (list_linked(&s->dirty) || s->closed)
+        return;
+    list_append(&s->net->dirty, &s->dirty);
+    loop_defer(s->net->loop, &s->net->flush);
+}
+
+/* Makes room for one more span. */
+static int queue_reserve(stream *s)
+{
+    write_queue *q = s->queue;
+    if (q && q->n < q->cap)
+        return 0;
+    pool *blocks = &s->net->loop->blocks;
+    uint32_t live = q ? q->n - q->first : 0;
+    size_t block_bytes;
+    write_queue *larger =
+        pool_get(blocks, sizeof *larger + (live ? live * 2 : FIRST_SPANS) * sizeof(span), &block_bytes);
+    if (!larger)
+        return -ENOMEM;
+    larger->block_bytes = block_bytes;
+    larger->cap = (uint32_t)((block_bytes - sizeof *larger) / sizeof(span));
+    larger->first = 0;
+    larger->settled = q && q->settled > q->first ? q->settled - q->first : 0;
+    larger->n = live;
+    if (live)
+        memcpy(larger->spans, q->spans + q->first, live * sizeof(span));
+    if (q)
+        pool_put(blocks, q, q->block_bytes);
+    s->queue = larger;
+    return 0;
+}
+
+static int queue_push(stream *s, const char *at, size_t len, chunk *owner)
+{
+    if (queue_reserve(s))
+        return -ENOMEM;
+    s->queue->spans[s->queue->n++] = (span){at, len, owner ? chunk_ref(owner) : NULL};
+    s->base.queued += len;
+    return 0;
+}
+
+/* The cork with room for len bytes; NULL when there is no memory. */
+static chunk *cork_with_room(net *n, size_t len)
+{
+    if (n->cork && n->cork->refs == 1)
+        n->cork->len = 0;
+    if (n->cork && chunk_room(n->cork) >= len)
+        return n->cork;
+    chunk *fresh = chunk_new(&n->loop->blocks, NET_CORK_BYTES);
+    if (!fresh)
+        return NULL;
+    chunk_unref(&n->loop->blocks, n->cork);
+    n->cork = fresh;
+    return fresh;
+}
+
+/* Copies small bytes into the cork; the last span grows when it ends where the cork does. */
+static int push_small(stream *s, str bytes)
+{
+    chunk *cork = cork_with_room(s->net, bytes.len);
+    if (!cork)
+        return -ENOMEM;
+    char *at = cork->bytes + cork->len;
+    write_queue *q = s->queue;
+    span *last = q && q->n > q->first ? &q->spans[q->n - 1] : NULL;
+    if (last && last->owner == cork && last->at + last->len == at) {
+        last->len += bytes.len;
+        s->base.queued += bytes.len;
+    } else if (queue_push(s, at, bytes.len, cork)) {
+        return -ENOMEM;
+    }
+    memcpy(at, bytes.at, bytes.len);
+    cork->len += bytes.len;
+    return 0;
+}
+
+static int push_copy(stream *s, str bytes)
+{
+    chunk *copy = chunk_new(&s->net->loop->blocks, bytes.len);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy->bytes, bytes.at, bytes.len);
+    copy->len = bytes.len;
+    int error = queue_push(s, copy->bytes, bytes.len, copy);
+    chunk_unref(&s->net->loop->blocks, copy);
+    return error;
+}
+
+static bool in_receive_buffer(const net *n, str bytes)
+{
+    return bytes.at >= n->received && bytes.at + bytes.len <= n->received + NET_RECEIVE_BYTES;
+}
+
+static bool in_message(const net *n, str bytes)
+{
+    return n->message && bytes.at >= n->message->bytes && bytes.at + bytes.len <= n->message->bytes + n->message->len;
+}
+
+static int push_body(stream *s, str body, chunk *owner)
+{
+    net *n = s->net;
+    if (owner)
+        return queue_push(s, body.at, body.len, owner);
+    if (body.len < NET_COPY_BELOW_BYTES)
+        return push_small(s, body);
+    if (in_message(n, body))
+        return queue_push(s, body.at, body.len, n->message);
+    if (s == n->reading && in_receive_buffer(n, body))
+        return queue_push(s, body.at, body.len, NULL);
+    return push_copy(s, body);
+}
+
+static int stream_write(sink *base, const sink_piece *piece)
+{
+    stream *s = stream_of(base);
+    if (piece->head.len && push_small(s, piece->head))
+        return -ENOMEM;
+    if (piece->body.len && push_body(s, piece->body, piece->owner))
+        return -ENOMEM;
+    if (s != s->net->reading)
+        mark_dirty(s);
+    return 0;
+}
+
+/* Forgets what was sent. */
+static void queue_advance(stream *s, size_t sent)
+{
+    write_queue *q = s->queue;
+    s->base.queued -= sent;
+    while (sent) {
+        span *first = &q->spans[q->first];
+        if (sent < first->len) {
+            first->at += sent;
+            first->len -= sent;
+            return;
+        }
+        sent -= first->len;
+        chunk_unref(&s->net->loop->blocks, first->owner);
+        q->first++;
+    }
+}
+
+static ssize_t send_spans(stream *s, size_t *ret_tried)
+{
+    const write_queue *q = s->queue;
+    uint32_t n = q->n - q->first;
+    struct iovec iov[N_IOV];
+    *ret_tried = 0;
+    if (n > N_IOV)
+        n = N_IOV;
+    for (uint32_t i = 0; i < n; i++) {
+        const span *one = &q->spans[q->first + i];
+        iov[i] = (struct iovec){(void *)(uintptr_t)one->at, one->len};
+        *ret_tried += one->len;
+    }
+    s->net->n_sends++;
+    if (n == 1)
+        return send(s->source.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
+    return sendmsg(s->source.fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = n}, MSG_NOSIGNAL);
+}
+
+/* The chunk behind the last settled span when `len` bytes fit behind it, else a fresh one. */
+static chunk *settle_room(stream *s, span *last, size_t len)
+{
+    if (last && last->owner->refs == 1 && chunk_room(last->owner) >= len &&
+        last->at + last->len == last->owner->bytes + last->owner->len)
+        return chunk_ref(last->owner);
+    return chunk_new(&s->net->loop->blocks, len < SETTLE_BYTES ? SETTLE_BYTES : len);
+}
+
+/* What stays queued must not lie in memory that is used again (the receive buffer) or is far larger than it (the cork): such spans are copied, small
+ * ones behind each other. */
+static int queue_settle(stream *s)
+{
+    pool *blocks = &s->net->loop->blocks;
+    write_queue *q = s->queue;
+    uint32_t end = q->settled > q->first ? q->settled : q->first, i;
+    for (i = end; i < q->n; i++) {
+        span one = q->spans[i];
+        if (one.owner && one.owner != s->net->cork) {
+            q->spans[end++] = one;
+            continue;
+        }
+        span *last = end > q->first ? &q->spans[end - 1] : NULL;
+        chunk *copy = settle_room(s, last, one.len);
+        if (!copy)
+            goto fail;
+        char *at = copy->bytes + copy->len;
+        memcpy(at, one.at, one.len);
+        copy->len += one.len;
+        chunk_unref(blocks, one.owner);
+        if (last && copy == last->owner) {
+            last->len += one.len;
+            chunk_unref(blocks, copy);
+        } else {
+            q->spans[end++] = (span){at, one.len, copy};
+        }
+    }
+    q->n = q->settled = end;
+    return 0;
+
+fail: /* close the gap, so that each reference stands in the queue once */
+    memmove(q->spans + end, q->spans + i, (q->n - i) * sizeof(span));
+    q->n -= i - end;
+    return -ENOMEM;
+}
+
+static int stream_watch(stream *s)
+{
+    uint32_t events = EPOLLERR; /* always told, and keeps a paused stream in epoll, so that a reset is seen */
+    if (!s->read_closed && (!s->paused || s->ending))
+        events |= EPOLLIN;
+    if (s->queue)
+        events |= EPOLLOUT;
+    return loop_watch(s->net->loop, &s->source, events);
+}
+
+/* The socket is full: keep what is left and wait until it can be written. */
+static int stream_stall(stream *s, bool progress)
+{
+    net *n = s->net;
+    if (queue_settle(s) || stream_watch(s))
+        return -ENOMEM;
+    if (!progress && list_linked(&s->waiting))
+        return 0;
+    list_remove(&s->waiting);
+    list_append(&n->stalled, &s->waiting);
+    s->since_ms = (uint32_t)n->loop->now_ms;
+    if (!timer_armed(&n->tick))
+        loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
+    return 0;
+}
+
+/* Everything is out and nothing more will be written: FIN, then wait for the peer's, so that no RST can eat what it has yet to read. */
+static void stream_linger(stream *s)
+{
+    net *n = s->net;
+    if (s->read_closed || shutdown(s->source.fd, SHUT_WR)) {
+        stream_close(s);
+        return;
+    }
+    s->lingering = true;
+    s->since_ms = (uint32_t)n->loop->now_ms;
+    list_remove(&s->waiting);
+    list_append(&n->lingering, &s->waiting);
+    if (!timer_armed(&n->tick))
+        loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
+    if (stream_watch(s))
+        stream_close(s);
+}
+
+static void stream_flushed(stream *s)
+{
+    bool stalled = list_linked(&s->waiting);
+    queue_free(s);
+    list_remove(&s->waiting);
+    if (s->ending)
+        stream_linger(s);
+    else if (stalled && stream_watch(s))
+        stream_fail(s, -ENOMEM);
+}
+
+/* Sends until the queue is empty or the socket is full. */
+static void stream_flush(stream *s)
+{
+    bool progress = false;
+    if (s->closed || s->lingering)
+        return;
+    while (s->queue && s->base.queued) {
+        size_t tried;
+        ssize_t sent = send_spans(s, &tried);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0 && errno != EAGAIN) {
+            stream_fail(s, -errno);
+            return;
+        }
+        if (sent > 0) {
+            progress = true;
+            queue_advance(s, (size_t)sent);
+        }
+        if (sent < (ssize_t)tried) {
+            if (stream_stall(s, progress))
+                stream_fail(s, -ENOMEM);
+            break;
+        }
+    }
+    if (!s->closed && s->base.queued == 0 && (s->queue || s->ending))
+        stream_flushed(s);
+    if (progress && s->notify && !s->closed && !s->ending) {
+        s->notify = false;
+        s->base.events->sent(s->base.owner);
+    }
+}
+
+/* ----------------------------------------------------------------------------------------------------------- reading */
+
+/* Keeps what the owner did not consume. `at` may lie in s->unread itself. */
+static int keep_unread(stream *s, const char *at, size_t len)
+{
+    pool *blocks = &s->net->loop->blocks;
+    if (len == 0) {
+        unread_free(s);
+        return 0;
+    }
+    if (s->unread && at >= s->unread->bytes && at <= s->unread->bytes + s->unread->cap) {
+        memmove(s->unread->bytes, at, len);
+        s->unread->len = len;
+        return 0;
+    }
+    if (!s->unread || s->unread->cap < len) {
+        chunk *larger = chunk_new(blocks, len);
+        if (!larger)
+            return -ENOMEM;
+        chunk_unref(blocks, s->unread);
+        s->unread = larger;
+    }
+    memcpy(s->unread->bytes, at, len);
+    s->unread->len = len;
+    return 0;
+}
+
+/* Hands bytes to the owner for as long as it makes progress, keeps the rest, and sends the answers. */
+static void stream_feed(stream *s, char *at, size_t len)
+{
+    net *n = s->net;
+    n->reading = s;
+    while (len && !s->paused && !s->ending && !s->closed) {
+        void *owner = s->base.owner;
+        size_t consumed = s->base.events->data(owner, at, len);
+        assert(consumed <= len);
+        at += consumed;
+        len -= consumed;
+        if (consumed == 0 && s->base.owner == owner)
+            break;
+    }
+    n->reading = NULL;
+    if (s->closed)
+        return;
+    if (s->ending)
+        len = 0;
+    /* the answers may point into the bytes that keep_unread() moves: flush first */
+    if (!list_linked(&s->waiting))
+        stream_flush(s);
+    else if (s->queue && queue_settle(s))
+        stream_fail(s, -ENOMEM);
+    if (!s->closed && keep_unread(s, at, len))
+        stream_fail(s, -ENOMEM);
+}
+
+static void stream_eof(stream *s)
+{
+    s->read_closed = true;
+    if (s->lingering) {
+        stream_close(s);
+        return;
+    }
+    if (stream_watch(s)) {
+        stream_fail(s, -ENOMEM);
+        return;
+    }
+    if (!s->ending)
+        s->base.events->eof(s->base.owner);
+    if (!s->closed && !list_linked(&s->waiting))
+        stream_flush(s);
+}
+
+/* Where the next bytes go: where the owner wants them, or behind what is unread in the loop's buffer. */
+static char *receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
+{
+    net *n = s->net;
+    *ret_kept = 0;
+    if (s->unread) {
+        *ret_kept = s->unread->len;
+        memcpy(n->received, s->unread->bytes, s->unread->len);
+    } else if (s->base.events->room && !s->ending) {
+        char *room = s->base.events->room(s->base.owner, ret_room);
+        if (room)
+            return room;
+    }
+    *ret_room = NET_RECEIVE_BYTES - *ret_kept;
+    return n->received + *ret_kept;
+}
+
+static void stream_receive(stream *s)
+{
+    size_t kept, room;
+    char *at = receive_room(s, &kept, &room);
+    assert(room > 0);
+    ssize_t received = recv(s->source.fd, at, room, 0);
+    s->net->n_receives++;
+    if (received > 0) {
+        if (!s->ending)
+            stream_feed(s, at - kept, kept + (size_t)received);
+    } else if (received == 0) {
+        stream_eof(s);
+    } else if (errno != EAGAIN && errno != EINTR) {
+        stream_fail(s, -errno);
+    }
+}
+
+static void stream_ready(loop_source *source, uint32_t events)
+{
+    stream *s = CONTAINER(source, stream, source);
+    if (events & EPOLLOUT)
+        stream_flush(s);
+    if (s->closed)
+        return;
+    if (events & EPOLLIN && source->watched & EPOLLIN) {
+        stream_receive(s);
+    } else if (events & (EPOLLERR | EPOLLHUP)) {
+        int error = 0;
+        socklen_t len = sizeof error;
+        getsockopt(source->fd, SOL_SOCKET, SO_ERROR, &error, &len);
+        stream_fail(s, error ? -error : -ECONNRESET);
+    }
+}
+
+/* -------------------------------------------------------------------------------------------------- the sink's calls */
+
+static void stream_pause(sink *base, bool paused)
+{
+    stream *s = stream_of(base);
+    if (s->paused == paused || s->closed)
+        return;
+    s->paused = paused;
+    if (stream_watch(s)) /* the owner is told from the loop, not on its own stack */
+        shutdown(s->source.fd, SHUT_RDWR);
+    if (!paused && s->unread) {
+        s->feed = true;
+        mark_dirty(s);
+    }
+}
+
+static void stream_rebind(sink *base)
+{
+    stream *s = stream_of(base);
+    if (s->unread && s != s->net->reading) {
+        s->feed = true;
+        mark_dirty(s);
+    }
+}
+
+static void stream_notify(sink *base)
+{
+    stream_of(base)->notify = true;
+}
+
+static void stream_end(sink *base)
+{
+    stream *s = stream_of(base);
+    if (s->closed || s->ending)
+        return;
+    s->ending = true;
+    if (s != s->net->reading) {
+        unread_free(s);
+        mark_dirty(s);
+    }
+}
+
+static void stream_abort(sink *base)
+{
+    stream *s = stream_of(base);
+    s->ending = true;
+    stream_close(s);
+}
+
+static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
+{
+    return stream_address(stream_of(base)->source.fd, ret_text, room);
+}
+
+static const sink_ops stream_sink_ops = {
+    .write = stream_write,
+    .pause = stream_pause,
+    .rebind = stream_rebind,
+    .notify = stream_notify,
+    .end = stream_end,
+    .abort = stream_abort,
+    .address = stream_sink_address,
+};
+
+stream *stream_new(net *n, int fd, bool is_unix)
+{
+    stream *s = mem_new(sizeof *s);
+    if (!s) {
+        close(fd);
+        return NULL;
+    }
+    *s = (stream){.base.ops = &stream_sink_ops, .source = {stream_ready, fd, 0}, .net = n, .is_unix = is_unix};
+    n->n_streams++;
+    return s;
+}
+
+int stream_start(stream *s)
+{
+    int error = stream_watch(s);
+    if (error)
+        stream_close(s);
+    return error;
+}
+
+size_t stream_address(int fd, char *ret_text, size_t room)
+{
+    struct sockaddr_storage address = {0};
+    socklen_t len = sizeof address;
+    char host[INET6_ADDRSTRLEN] = "";
+    int n;
+    if (getpeername(fd, (struct sockaddr *)&address, &len))
+        n = snprintf(ret_text, room, "unknown");
+    else if (address.ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)&address;
+        n = snprintf(ret_text, room, "%s:%u", inet_ntop(AF_INET, &in->sin_addr, host, sizeof host),
+                     ntohs(in->sin_port));
+    } else if (address.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in = (const struct sockaddr_in6 *)&address;
+        n = snprintf(ret_text, room, "[%s]:%u", inet_ntop(AF_INET6, &in->sin6_addr, host, sizeof host),
+                     ntohs(in->sin6_port));
+    } else {
+        n = snprintf(ret_text, room, "unix");
+    }
+    return n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
+}
+
+/* ------------------------------------------------------------------------------------------- what streams have in common */
+
+static void flush_dirty(loop_task *task)
+{
+    net *n = CONTAINER(task, net, flush);
+    for (list_node *node; (node = list_first(&n->dirty));) {
+        stream *s = CONTAINER(node, stream, dirty);
+        list_remove(node);
+        if (s->feed) {
+            s->feed = false;
+            if (s->unread)
+                stream_feed(s, s->unread->bytes, s->unread->len);
+        }
+        if (s->closed)
+            continue;
+        if (!list_linked(&s->waiting))
+            stream_flush(s);
+        else if (s->queue && queue_settle(s))
+            stream_fail(s, -ENOMEM);
+    }
+    free_dead(n);
+}
+
+static bool older_than(const net *n, const stream *s, uint32_t ms)
+{
+    return (uint32_t)n->loop->now_ms - s->since_ms >= ms;
+}
+
+static void net_tick(timer *t)
+{
+    net *n = CONTAINER(t, net, tick);
+    list_node *node;
+    while ((node = list_first(&n->stalled)) && older_than(n, CONTAINER(node, stream, waiting), NET_WRITE_TIMEOUT_MS))
+        stream_fail(CONTAINER(node, stream, waiting), -ETIMEDOUT);
+    while ((node = list_first(&n->lingering)) && older_than(n, CONTAINER(node, stream, waiting), NET_LINGER_MS))
+        stream_close(CONTAINER(node, stream, waiting));
+    if (!list_empty(&n->stalled) || !list_empty(&n->lingering))
+        loop_arm(n->loop, t, NET_TICK_MS, net_tick);
+}
+
+int net_init(net *n, loop *l, const logger *log)
+{
+    *n = (net){.loop = l, .log = log, .flush.run = flush_dirty, .tick.fire = net_tick};
+    list_init(&n->dirty);
+    list_init(&n->stalled);
+    list_init(&n->lingering);
+    list_init(&n->dead);
+    n->received = mem_new(NET_RECEIVE_BYTES);
+    return n->received ? 0 : -ENOMEM;
+}
+
+void net_cut_lingering(net *n)
+{
+    for (list_node *node; (node = list_first(&n->lingering));)
+        stream_close(CONTAINER(node, stream, waiting));
+    for (list_node *node; (node = list_first(&n->stalled));)
+        stream_fail(CONTAINER(node, stream, waiting), -ETIMEDOUT);
+}
+
+void net_done(net *n)
+{
+    net_cut_lingering(n);
+    loop_undefer(n->loop, &n->flush);
+    flush_dirty(&n->flush);
+    loop_undefer(n->loop, &n->flush);
+    loop_cancel(n->loop, &n->tick);
+    chunk_unref(&n->loop->blocks, n->cork);
+    mem_free(n->received);
+    n->received = NULL;
+}

@@ -1,0 +1,51 @@
+/**
+ * A connected socket as a sink: TCP or Unix, later with a filter (TLS) between it and the system calls.
+ *
+ * Reading: one recv for each readiness, into the loop's buffer (or where the owner's `room` says). Bytes that the owner does not consume are
+ * kept in a chunk and put in front of the next ones, so that a parser always sees its input in one piece.
+ *
+ * Writing: a queue of spans. Small writes are copied into the loop's cork, where those of one stream and turn lie in one piece; others refer to
+ * chunks. The stream being read is flushed before the next recv, all others at the end of the turn: one sendmsg a stream a turn. What the
+ * socket does not take is kept by reference, after bytes in the cork or in the receive buffer were copied out.
+ */
+#ifndef WEFT_NET_STREAM_H
+#define WEFT_NET_STREAM_H
+
+#include "net/net.h"
+#include "net/sink.h"
+
+typedef struct {
+    const char *at;
+    size_t len;
+    chunk *owner; /* NULL: in the receive buffer, valid until the flush that follows the data event */
+} span;
+
+typedef struct {
+    size_t block_bytes;
+    uint32_t first, n, cap; /* spans[first..n) are queued */
+    uint32_t settled;       /* those before it lie in memory of their own: see queue_settle() */
+    span spans[];
+} write_queue;
+
+struct stream {
+    sink base;
+    loop_source source;
+    net *net;
+    write_queue *queue; /* NULL when nothing is queued */
+    chunk *unread;      /* received, not consumed; NULL for none */
+    list_node waiting;  /* in net->stalled, lingering or dead */
+    list_node dirty;
+    uint32_t since_ms; /* low bits of the clock: stalled or lingering since */
+    bool paused, notify, feed, ending, lingering, read_closed, is_unix, closed;
+};
+
+/** Takes the descriptor (non-blocking), on failure too. Nothing is read before stream_start(). NULL when there is no memory. */
+stream *stream_new(net *n, int fd, bool is_unix);
+
+/** Reading begins; events and owner must be set. 0 or -errno (the stream is then closed, without `gone`). */
+int stream_start(stream *s);
+
+/** The remote address of a descriptor, as text: `127.0.0.1:80`, `[::1]:80`, `unix`. The length without the NUL. */
+size_t stream_address(int fd, char *ret_text, size_t room);
+
+#endif

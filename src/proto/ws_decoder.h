@@ -1,0 +1,73 @@
+/**
+ * WebSocket frames from bytes (RFC 6455 §5, both roles): bytes in, events out; no descriptor, no allocation. Data frames come
+ * in pieces as they arrive, unmasked in place; control frames come whole.
+ *
+ * The decoder asks for whole headers and whole control frames: with less it says WS_MORE and consumes nothing, and the caller
+ * hands in the same bytes again with more behind them (at most 130 bytes are ever left over). What is consumed may have been
+ * changed; what is not consumed has not been touched.
+ */
+#ifndef WEFT_PROTO_WS_DECODER_H
+#define WEFT_PROTO_WS_DECODER_H
+
+#include "base/str.h"
+#include "base/utf8.h"
+#include "proto/ws_frame.h"
+
+typedef enum {
+    WS_MORE,    /* nothing to say; hand in more */
+    WS_DATA,    /* a piece of a message */
+    WS_CONTROL, /* a whole ping, pong or close frame */
+    WS_FAIL,    /* the connection must be failed with code and reason; nothing more may be fed */
+} ws_event_type;
+
+/** What is not named for a type is zero. */
+typedef struct {
+    ws_event_type type;
+    size_t consumed;  /* input bytes behind us; the next call starts there. MORE: 0; FAIL: all; else at least 1 */
+    ws_opcode opcode; /* DATA: WS_TEXT or WS_BINARY of the message; CONTROL: WS_PING, WS_PONG, WS_CLOSE */
+    str bytes;        /* DATA: the unmasked piece (maybe empty); CONTROL: the payload, of a close without its code */
+    bool first, last; /* DATA: begins, ends a message. Both: the message is this view */
+    int code;         /* CONTROL of WS_CLOSE: the code, WS_CODE_NONE for an empty frame; FAIL: the code to close with */
+    const char *reason; /* FAIL: static, one sentence in lower case without a full stop, fit for a close frame */
+} ws_event;
+
+typedef struct {
+    uint64_t frame_left;    /* payload bytes of the current data frame still to come */
+    uint64_t message_bytes; /* of the current message, with all of the current frame */
+    uint64_t max_message_bytes;
+    uint32_t n_fragments; /* frames of the current message */
+    uint8_t mask[4];      /* rotated so that it begins with the next payload byte */
+    utf8_state utf8;
+    uint8_t role;     /* ws_role */
+    uint8_t opcode;   /* of the current message; WS_CONTINUATION between messages */
+    bool fin, masked; /* of the current data frame */
+    bool closed;      /* a close frame was seen: data after it is still decoded, and ignored by the caller */
+} ws_decoder;
+
+void ws_decoder_init(ws_decoder *decoder, ws_role role, uint64_t max_message_bytes);
+
+/**
+ * The next event in `len` bytes at `at`. Call again from at + consumed until it says WS_MORE; a call with len 0 says WS_MORE.
+ *
+ * The header of a data frame is always an event of its frame, consumed with as much payload as is there: a WS_DATA with empty
+ * bytes when there is none, be it because the frame is empty or because its payload has not come. So `first` stands on the
+ * event of a message's first header even if it carries no bytes yet, and `last` on the event that brings the last frame's last
+ * byte, or its header if it is empty. From then on ws_decoder_expects() says how much is to come.
+ *
+ * Fails as early as the bytes allow, even on an incomplete header: reserved bits (no extension is agreed), reserved opcodes, a
+ * fragmented or longer control frame, a continuation without a start, a new message inside one, a length not in its shortest
+ * form or with its top bit set, a frame masked or unmasked against its role: 1002. A message over max_message_bytes, by its
+ * header alone: 1009. More than 1024 + message bytes / 16 fragments (the message bytes so far, with this frame): 1008. Text
+ * that is not UTF-8, at the first wrong byte of each piece (the piece is not delivered), and a message that ends inside a
+ * character: 1007. A close frame of 1 byte or with a code that may not stand there: 1002, with a reason that is not UTF-8: 1007.
+ */
+void ws_decoder_next(ws_decoder *decoder, char *at, size_t len, ws_event *ret_event);
+
+/** Payload bytes of the data frame under way that are still to come: 0 between frames. The caller may read as many straight to
+ * where they belong and feed them from there. */
+static inline uint64_t ws_decoder_expects(const ws_decoder *decoder)
+{
+    return decoder->frame_left;
+}
+
+#endif

@@ -1,0 +1,249 @@
+#include "base/mem.h"
+#include "proto/ws_handshake.h"
+#include "transport/websocket_route.h"
+#include <errno.h>
+
+/* A request that the program has not decided on yet. */
+typedef struct {
+    const websocket_route *route;
+    hub *hub;
+    exchange *exchange;
+    timer deadline;
+    char key[24];        /* a valid key has this length */
+    char subprotocols[]; /* offered, comma-separated, NUL-terminated */
+} undecided;
+
+/* ------------------------------------------------------------------------------------------------------------ options */
+
+static void list_free(const char *const *list)
+{
+    for (size_t i = 0; list && list[i]; i++)
+        mem_free((void *)(uintptr_t)list[i]);
+    mem_free((void *)(uintptr_t)list);
+}
+
+/* A deep copy; NULL stays NULL. 0 or -ENOMEM. */
+static int list_copy(const char *const *list, const char *const **ret_copy)
+{
+    size_t n = 0;
+    *ret_copy = NULL;
+    if (!list)
+        return 0;
+    while (list[n])
+        n++;
+    const char **copy = mem_zero((n + 1) * sizeof *copy);
+    if (!copy)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        copy[i] = mem_copy_text(list[i], strlen(list[i]));
+        if (!copy[i]) {
+            list_free(copy);
+            return -ENOMEM;
+        }
+    }
+    *ret_copy = copy;
+    return 0;
+}
+
+static void default_size(size_t *value, size_t fallback)
+{
+    if (!*value)
+        *value = fallback;
+}
+
+static void default_ms(uint32_t *value, uint32_t fallback)
+{
+    if (!*value)
+        *value = fallback;
+}
+
+static void fill_defaults(weft_websocket_options *o)
+{
+    default_size(&o->max_message_bytes, 1 << 20);
+    default_size(&o->max_queued_bytes, 1 << 20);
+    default_ms(&o->ping_interval_ms, 25000);
+    default_ms(&o->ping_timeout_ms, 20000);
+    default_ms(&o->close_timeout_ms, 5000);
+    default_ms(&o->accept_timeout_ms, 10000);
+}
+
+websocket_route *websocket_route_new(const weft_websocket_options *options)
+{
+    websocket_route *route = mem_zero(sizeof *route);
+    if (!route)
+        return NULL;
+    weft_websocket_options *o = &route->options;
+    *o = *options;
+    o->subprotocols = o->origins = NULL;
+    if (list_copy(options->subprotocols, &o->subprotocols) || list_copy(options->origins, &o->origins)) {
+        websocket_route_free(route);
+        return NULL;
+    }
+    fill_defaults(o);
+    route->rules = (peer_rules){
+        .user = o->user,
+        .peer_bytes = o->peer_bytes,
+        .open = o->open,
+        .message = o->message,
+        .drain = o->drain,
+        .pong = o->pong,
+        .close = o->close,
+        .max_queued_bytes = o->max_queued_bytes,
+    };
+    return route;
+}
+
+void websocket_route_free(void *route)
+{
+    websocket_route *r = route;
+    list_free(r->options.subprotocols);
+    list_free(r->options.origins);
+    mem_free(r);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- deciding */
+
+static bool offered(str list, str name)
+{
+    str one;
+    while (http1_list_next(&list, &one))
+        if (str_equal(one, name))
+            return true;
+    return false;
+}
+
+/* The first of the route's that the client offers. */
+static str preferred(const websocket_route *route, str list)
+{
+    for (const char *const *one = route->options.subprotocols; one && *one; one++)
+        if (offered(list, str_from(*one)))
+            return str_from(*one);
+    return (str){NULL, 0};
+}
+
+typedef struct {
+    const websocket_route *route;
+    hub *hub;
+    str key;
+    str subprotocol;
+} acceptance;
+
+static int put_head(buf *head, const acceptance *a, const exchange *e)
+{
+    int error = ws_put_accepted(head, a->key, a->subprotocol);
+    if (!error)
+        error = buf_put_str(head, buf_str(&e->fields));
+    return error ? error : buf_put_str(head, STR("\r\n"));
+}
+
+/* The exchange is gone afterwards. What `a` points at lives until the switch. */
+static int accept_exchange(exchange *e, const acceptance *a)
+{
+    buf head = {0};
+    sink *s;
+    websocket *ws = websocket_new(a->hub, a->route, a->subprotocol);
+    int error = ws ? put_head(&head, a, e) : -ENOMEM;
+    if (error)
+        exchange_refuse(e, 500, STR("out of memory\n"));
+    else
+        error = e->ops->switch_protocol(e, buf_str(&head), &s);
+    buf_done(&head);
+    if (!error)
+        websocket_start(ws, s);
+    else if (ws)
+        websocket_discard(ws);
+    return error;
+}
+
+static int undecided_accept(exchange *e, const char *subprotocol)
+{
+    undecided *u = e->upgrade_state;
+    str list = str_from(u->subprotocols);
+    acceptance a = {u->route, u->hub, {u->key, sizeof u->key}, str_from(subprotocol)};
+    if (!subprotocol)
+        a.subprotocol = preferred(u->route, list);
+    else if (!offered(list, a.subprotocol))
+        return WEFT_E_INVALID;
+    return accept_exchange(e, &a);
+}
+
+static void undecided_forget(exchange *e)
+{
+    undecided *u = e->upgrade_state;
+    loop_cancel(u->hub->loop, &u->deadline);
+    mem_free(u);
+}
+
+static const upgrade_ops undecided_ops = {undecided_accept, undecided_forget};
+
+static void undecided_too_long(timer *t)
+{
+    exchange_refuse(CONTAINER(t, undecided, deadline)->exchange, 503, STR("nobody decided on this request in time\n"));
+}
+
+/* All Sec-WebSocket-Protocol fields as one list. 0 or -ENOMEM. */
+static int join_subprotocols(const weft_request *request, buf *list)
+{
+    for (size_t i = 0; i < request->head->n_fields; i++) {
+        if (!str_equal_nocase(http1_name(request->head, request->bytes, i), STR("Sec-WebSocket-Protocol")))
+            continue;
+        if (list->len && buf_put_str(list, STR(", ")))
+            return -ENOMEM;
+        if (buf_put_str(list, http1_value(request->head, request->bytes, i)))
+            return -ENOMEM;
+    }
+    return 0;
+}
+
+static undecided *undecided_new(exchange *e, const websocket_route *route, str key, str subprotocols)
+{
+    undecided *u = mem_zero(sizeof *u + subprotocols.len + 1);
+    if (!u)
+        return NULL;
+    u->route = route;
+    u->hub = e->context;
+    u->exchange = e;
+    memcpy(u->key, key.at, sizeof u->key);
+    if (subprotocols.len)
+        memcpy(u->subprotocols, subprotocols.at, subprotocols.len);
+    loop_arm(u->hub->loop, &u->deadline, route->options.accept_timeout_ms, undecided_too_long);
+    e->upgrade = &undecided_ops;
+    e->upgrade_state = u;
+    return u;
+}
+
+/* RFC 6455 §4.2.2: what was wrong with the handshake. */
+static void refuse_handshake(exchange *e, const ws_handshake *handshake)
+{
+    buf_put_str(&e->fields, STR("Sec-WebSocket-Version: 13\r\n"));
+    if (handshake->status == 405)
+        buf_put_str(&e->fields, STR("Allow: GET\r\n"));
+    exchange_refuse(e, handshake->status, str_from(handshake->reason));
+}
+
+void websocket_serve(exchange *e, const weft_request *request, void *user)
+{
+    const websocket_route *route = user;
+    ws_handshake handshake;
+    buf list = {0};
+    ws_handshake_read(request->head, request->bytes, &handshake);
+    if (handshake.status) {
+        refuse_handshake(e, &handshake);
+        return;
+    }
+    if (!ws_origin_allowed(handshake.origin, handshake.host, route->options.origins)) {
+        exchange_refuse(e, 403, STR("this origin may not connect here (option: origins)\n"));
+        return;
+    }
+    if (join_subprotocols(request, &list)) {
+        exchange_refuse(e, 500, STR("out of memory\n"));
+    } else if (!route->options.request) {
+        acceptance a = {route, e->context, handshake.key, preferred(route, buf_str(&list))};
+        accept_exchange(e, &a);
+    } else if (undecided_new(e, route, handshake.key, buf_str(&list))) {
+        route->options.request((weft_exchange){e->id}, request, route->options.user);
+    } else {
+        exchange_refuse(e, 500, STR("out of memory\n"));
+    }
+    buf_done(&list);
+}

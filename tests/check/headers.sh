@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Every header compiles alone, and twice, under gcc and clang; <weft.h> also as C++ and without an extension: headers.sh [TREE]
+set -euo pipefail
+cd "${1:-.}"
+
+inside=(-std=gnu17 -D_GNU_SOURCE -Wall -Wextra -Werror -fsyntax-only -Iinclude -Isrc)
+outside=(-Wall -Wextra -Wpedantic -Werror -fsyntax-only -Iinclude)
+
+# alone HEADER COMPILER...
+alone() {
+    printf '#include <%s>\n#include <%s>\n' "$1" "$1" | "${@:2}" - || {
+        printf '%s does not compile alone: %s\n' "$1" "${*:2}"
+        return 1
+    }
+}
+
+failed=0
+for compiler in gcc clang; do
+    alone weft.h "$compiler" -x c -std=c17 "${outside[@]}" || failed=1
+    for header in src/*/*.h; do
+        alone "${header#src/}" "$compiler" -x c "${inside[@]}" || failed=1
+    done
+done
+for compiler in g++ clang++; do
+    alone weft.h "$compiler" -x c++ -std=c++17 "${outside[@]}" || failed=1
+done
+exit $failed

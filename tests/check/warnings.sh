@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# The library, the command, the examples and the conformance server compile without a warning under gcc and clang, with the
+# warnings that meson.build names: warnings.sh [TREE]
+set -euo pipefail
+cd "${1:-.}"
+
+made=$(mktemp -d)
+trap 'rm -rf "$made"' EXIT
+
+mapfile -t warnings < <(sed -n "/^warnings = \[/,/^\]/s/^ *'\(-W[^']*\)',\$/\1/p" meson.build)
+[ ${#warnings[@]} -gt 0 ]
+flags=(-std=gnu17 -D_GNU_SOURCE -fvisibility=hidden -O1 -Wall -Wextra -Werror "${warnings[@]}" -Iinclude -c -o /dev/null)
+
+# The page that the build turns into C.
+if [ -f src/cli/demo/index.html ]; then
+    gcc -o "$made/embed" src/cli/embed.c
+    "$made/embed" src/cli/demo/index.html "$made/demo_page.c" "$made/demo_page.h" demo_page
+fi
+
+# One line a file: the compiler, what the file may see, the file.
+shopt -s nullglob
+for compiler in gcc clang; do
+    for file in src/*/*.c; do
+        case $file in
+        src/cli/*) printf '%s -I%s %s\n' "$compiler" "$made" "$file" ;;
+        *) printf '%s -Isrc %s\n' "$compiler" "$file" ;;
+        esac
+    done
+    for file in "$made"/*.c examples/*.c tests/conformance/*.c; do
+        printf '%s -Iinclude %s\n' "$compiler" "$file"
+    done
+done | flags="${flags[*]}" xargs -P "$(nproc)" -L 1 sh -c '"$0" $flags "$@"'
