@@ -136,7 +136,8 @@ WEFT_API void weft_stop(weft *app);
  * from weft_run(). */
 WEFT_API int weft_fd(weft *app);
 
-/** One turn of the loop; waits at most timeout_ms (-1: until there is work) first. 1: go on; 0: stopped; negative: error. */
+/** One turn of the loop; waits at most timeout_ms (-1: until there is work) first. 1: go on; 0: stopped; negative: error,
+ * WEFT_E_INVALID inside a callback. */
 WEFT_API int weft_step(weft *app, int timeout_ms);
 
 /** The first configuration error, as a sentence that names the setting; NULL when there is none. */

@@ -273,6 +273,8 @@ int weft_step(weft *app, int timeout_ms)
     int error = start(app);
     if (error)
         return error;
+    if (loop_here() == &app->loop)
+        return WEFT_E_INVALID;
     bool more = turn(app, timeout_ms, &error);
     return error ? error : more;
 }
