@@ -128,7 +128,7 @@ static void unsubscribe_place(topic *t, uint32_t place)
     t->n_subscribers--;
     if (place < t->n_subscribers)
         s->peer->subscriptions[s->place].place = place;
-    if (is_unfinished(t) && place < t->reached && place < t->n_subscribers && !s->lagging)
+    if (is_unfinished(t) && place < t->n_subscribers && !s->lagging)
         serve(t, place, s->peer->rules->max_queued_bytes); /* it came from where the fan-out has yet to go */
     if (t->reached > t->n_subscribers)
         t->reached = t->n_subscribers;
@@ -189,6 +189,18 @@ static void prefetch_peer(const topic *t, uint32_t place)
         __builtin_prefetch(t->subscribers[place].peer);
 }
 
+/* True while the fan-out has somebody to reach. What was published since it began makes another round. */
+static bool more_to_reach(topic *t)
+{
+    if (t->reached < t->n_subscribers)
+        return true;
+    if (t->round_head == t->head)
+        return false;
+    t->round_head = t->head;
+    t->reached = 0;
+    return t->n_subscribers > 0;
+}
+
 /* Goes on from t->reached; stops at the end of the slice unless told to go through. */
 static void fan_out(topic *t, bool whole)
 {
@@ -196,7 +208,7 @@ static void fan_out(topic *t, bool whole)
     uint64_t end_us = 0;
     uint32_t n = 0;
     hold(t);
-    while (t->reached < t->n_subscribers) {
+    while (more_to_reach(t)) {
         uint32_t place = t->reached;
         peer *p = t->subscribers[place].peer;
         prefetch_peer(t, place + 8);
@@ -213,9 +225,10 @@ static void fan_out(topic *t, bool whole)
             break;
         }
     }
-    if (t->reached == t->n_subscribers)
-        list_remove(&t->unfinished);
-    else if (!timer_armed(&h->slice))
+    list_remove(&t->unfinished);
+    if (more_to_reach(t))
+        list_append(&h->unfinished, &t->unfinished); /* behind the others, so that each gets its slice */
+    if (is_unfinished(t) && !timer_armed(&h->slice))
         loop_arm(h->loop, &h->slice, 0, next_slice);
     release(t);
 }
@@ -287,6 +300,7 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except)
         blob_unref(&h->loop->blocks, body);
     } else if (!is_unfinished(t)) {
         t->reached = 0;
+        t->round_head = t->head;
         list_append(&h->unfinished, &t->unfinished);
         fan_out(t, false);
     }
@@ -301,7 +315,7 @@ void hub_catch_up(hub *h, peer *p)
     for (uint32_t i = 0; i < p->n_subscriptions && !p->leaving; i++) {
         topic *t = hold(p->subscriptions[i].topic);
         uint32_t place = p->subscriptions[i].place;
-        if (is_unfinished(t) && place >= t->reached && !t->subscribers[place].lagging)
+        if (is_unfinished(t) && !t->subscribers[place].lagging)
             serve(t, place, p->rules->max_queued_bytes);
         release(t);
     }

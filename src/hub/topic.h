@@ -48,7 +48,8 @@ struct topic {
     uint32_t n_lagging;
     uint32_t holds;       /* not freed while positive: somebody up the stack uses it */
     uint64_t lag_floor;   /* no lagging subscription stands before this offset */
-    uint32_t reached;     /* subscribers below it have what the unfinished fan-out brings */
+    uint32_t reached;    /* subscribers below it have all messages before round_head */
+    uint64_t round_head; /* the head when the unfinished fan-out last began at the first subscriber */
     list_node unfinished; /* in hub->unfinished while a fan-out is under way */
     char name[];
 };
