@@ -32,6 +32,12 @@ typedef struct {
     str a, b;
 } call_spec;
 
+/** False for a length without bytes. */
+static inline bool call_str_valid(str s)
+{
+    return s.at || !s.len;
+}
+
 /** Hands it to a loop: 0, WEFT_E_FULL, WEFT_E_CLOSED or -ENOMEM. */
 int call_push(inbox *box, const call_spec *spec);
 

@@ -21,8 +21,6 @@ static int run_send(weft *app, const call *c)
 /* What can be said without the loop. */
 static int check_message(const weft_message *message)
 {
-    if (!message || (message->data.len && !message->data.at))
-        return WEFT_E_INVALID;
     switch (message->kind) {
     case WEFT_TEXT:
         return utf8_valid(message->data.at, message->data.len) ? 0 : WEFT_E_UTF8;
@@ -38,7 +36,7 @@ int weft_send(weft_peer handle, const weft_message *message)
 {
     void *p;
     int error;
-    if (!message || (message->data.len && !message->data.at))
+    if (!message || !call_str_valid(message->data) || !call_str_valid(message->event))
         return WEFT_E_INVALID;
     switch (call_locate(handle.id, SLOT_PEER, &p)) {
     case CALL_HERE:
@@ -84,6 +82,8 @@ static int run_ping(weft *app, const call *c)
 int weft_ping(weft_peer handle, weft_str payload)
 {
     void *p;
+    if (!call_str_valid(payload))
+        return WEFT_E_INVALID;
     if (payload.len > WS_MAX_CONTROL_BYTES)
         return WEFT_E_TOO_LARGE;
     switch (call_locate(handle.id, SLOT_PEER, &p)) {

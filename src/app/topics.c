@@ -33,7 +33,7 @@ int weft_unsubscribe(weft_peer handle, const char *name)
 static int make_blob(pool *blocks, const weft_message *message, bool checked, blob **ret_body)
 {
     str data = message->data;
-    if (data.len && !data.at)
+    if (!call_str_valid(data) || !call_str_valid(message->event))
         return WEFT_E_INVALID;
     if (message->kind != WEFT_TEXT && message->kind != WEFT_JSON && message->kind != WEFT_BINARY)
         return WEFT_E_INVALID;
@@ -71,7 +71,7 @@ int weft_publish_sized(weft *app, const char *name, const weft_message *message,
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
     bool here = loop_here() == &app->loop;
-    bool checked = here && str_same(message->data, app->hub.checked);
+    bool checked = here && hub_knows_text(&app->hub, message->data);
     int error = make_blob(here ? &app->loop.blocks : NULL, message, checked, &body);
     if (error)
         return error;

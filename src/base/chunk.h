@@ -14,6 +14,7 @@ typedef struct {
     size_t cap, len;    /* of bytes[]; whoever fills the chunk moves len */
     blob *body;         /* a reference held for as long as the chunk lives; NULL for none */
     uint32_t refs;
+    bool shared; /* holds the bytes of many who do not know each other: a cork */
     char bytes[];
 } chunk;
 
@@ -29,6 +30,7 @@ static inline chunk *chunk_new(pool *p, size_t bytes)
     c->len = 0;
     c->body = NULL;
     c->refs = 1;
+    c->shared = false;
     return c;
 }
 

@@ -2,6 +2,9 @@
 
 #include "demo_page.h"
 #include "options.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,25 +47,13 @@ static const option options[] = {
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
-static int help(void)
-{
-    printf("usage: weft demo [OPTIONS]\n\n"
-           "Serves the example programs to this machine: an announcement chat with its page, and a broadcast.\n\n");
-    options_help(options, N_OPTIONS);
-    return 0;
-}
+static const char about[] = "usage: weft demo [OPTIONS]\n\n"
+                            "Serves the example programs to this machine: an announcement chat with its\n"
+                            "page, and a broadcast.\n\n";
 
 /* ------------------------------------------------------------------------------------------------------------ programs */
 
 static const char *const any_origin[] = {"*", NULL};
-
-static void print_peer(weft_peer peer, const char *what)
-{
-    weft_peer_info who;
-    if (weft_peer_about(peer, &who) == 0)
-        printf("%s %s\n", who.address, what);
-    fflush(stdout);
-}
 
 /* Program 2, broadcast: every text message to every connection, its sender too, as text. */
 
@@ -87,24 +78,84 @@ static const weft_websocket_options broadcast = {
 
 static const char welcome[] = "{\"system\":true,\"text\":\"你已连接公告频道\"}";
 
+/* Where a peer comes from, as it was told when it came: when it leaves, the connection may be gone. */
+typedef struct {
+    char address[sizeof((weft_peer_info *)NULL)->address];
+} visitor;
+
+static void remember_address(weft_peer peer)
+{
+    visitor *v = weft_data(peer);
+    weft_peer_info who;
+    if (weft_peer_about(peer, &who) == 0 && *who.address)
+        memcpy(v->address, who.address, sizeof v->address);
+    else
+        strcpy(v->address, "somebody");
+}
+
+static void print_peer(weft_peer peer, const char *what)
+{
+    const visitor *v = weft_data(peer);
+    printf("%s %s\n", v->address, what);
+    fflush(stdout);
+}
+
 static void join_announcements(weft_peer peer)
 {
+    remember_address(peer);
     print_peer(peer, "connected");
     weft_send_data(peer, WEFT_BINARY, welcome, strlen(welcome));
     weft_subscribe(peer, "announcements", NULL);
 }
 
-/* What a stranger sends is printed without what a terminal would obey. */
+/* Controls, C1 ones too, and what turns the direction of the line or breaks it: a terminal would obey. */
+static bool is_control(uint32_t character)
+{
+    return character < 0x20 || (character >= 0x7F && character < 0xA0) || character == 0x200E || character == 0x200F ||
+           (character >= 0x2028 && character <= 0x202E) || (character >= 0x2066 && character <= 0x2069);
+}
+
+/* Whether n bytes of UTF-8 may say this value. */
+static bool is_character(uint32_t value, size_t n_bytes)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    return value >= least[n_bytes] && value <= 0x10FFFF && (value < 0xD800 || value > 0xDFFF);
+}
+
+/* Bytes of the character that `at` begins with; 0 when it begins with none (not UTF-8), or with one not to be printed. */
+static size_t printable(const char *at, size_t len)
+{
+    unsigned char first = (unsigned char)at[0];
+    if (first < 0x80)
+        return !is_control(first);
+    size_t n = first < 0xC0 || first > 0xF7 ? 0 : first < 0xE0 ? 2 : first < 0xF0 ? 3 : 4;
+    if (n == 0 || n > len)
+        return 0;
+    uint32_t character = first & (0x7Fu >> n);
+    for (size_t i = 1; i < n; i++) {
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+        character = character << 6 | (at[i] & 0x3F);
+    }
+    return is_character(character, n) && !is_control(character) ? n : 0;
+}
+
+/* What a stranger sends: its beginning, with a dot for each byte that is not to be printed. */
 static void print_message(weft_peer peer, weft_str data)
 {
-    char line[LOGGED_BYTES + 16];
-    size_t n = data.len < LOGGED_BYTES ? data.len : LOGGED_BYTES;
-    int len = snprintf(line, sizeof line, "said ");
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)data.at[i];
-        line[len++] = c < 0x20 || c == 0x7F ? '.' : (char)c;
+    char line[LOGGED_BYTES + 64] = "said ";
+    size_t taken = 0, len = strlen(line);
+    while (taken < data.len) {
+        size_t n = printable(data.at + taken, data.len - taken), step = n ? n : 1;
+        if (taken + step > LOGGED_BYTES)
+            break;
+        memcpy(line + len, n ? data.at + taken : ".", step);
+        taken += step;
+        len += step;
     }
-    snprintf(line + len, sizeof line - (size_t)len, "%s", n < data.len ? "..." : "");
+    line[len] = '\0';
+    if (taken < data.len)
+        snprintf(line + len, sizeof line - len, "... (%zu bytes)", data.len);
     print_peer(peer, line);
 }
 
@@ -124,6 +175,7 @@ static void leave_announcements(weft_peer peer, int code, weft_str reason)
 }
 
 static const weft_websocket_options announcements = {
+    .peer_bytes = sizeof(visitor),
     .open = join_announcements,
     .message = announce,
     .close = leave_announcements,
@@ -137,12 +189,11 @@ static void serve_front(weft_exchange exchange, const weft_request *request, voi
     const demo *d = user;
     weft_str accepted = weft_request_header(request, "Accept");
     weft_header(exchange, "Vary", "Accept");
-    if (accepted.len && memmem(accepted.at, accepted.len, "text/html", strlen("text/html"))) {
-        weft_header(exchange, "Cache-Control", "no-cache");
+    weft_header(exchange, "Cache-Control", "no-cache");
+    if (accepted.len && memmem(accepted.at, accepted.len, "text/html", strlen("text/html")))
         weft_answer(exchange, 200, "text/html; charset=utf-8", d->page, d->page_len);
-    } else {
+    else
         weft_answer(exchange, 200, "application/json", json, strlen(json));
-    }
 }
 
 /* --------------------------------------------------------------------------------------------------------------- start */
@@ -183,39 +234,63 @@ static void add_routes(weft *app, demo *d, const char *port, const char *ws_port
     weft_websocket(app, path, &announcements);
 }
 
-static void print_addresses(const char *port, const char *ws_port)
+/* Runs on the loop: who reads the addresses can connect, and SIGTERM already drains. */
+static void print_addresses(weft *app, void *user)
 {
-    printf("weft demo: open to this machine only, to pages of any origin. Ctrl-C ends it.\n"
-           "  http://127.0.0.1:%s/  announcement chat: open it in two browsers\n"
-           "  ws://127.0.0.1:%s/    broadcast: every text message to every connection\n"
-           "  ws://127.0.0.1:%s/    announcements: a greeting, and every message to everybody, as binary\n",
-           port, port, ws_port);
+    const char *page = weft_listening(app, 0), *channel = weft_listening(app, 1);
+    (void)user;
+    page += strlen("http");
+    channel += strlen("http");
+    printf("weft demo: open to this machine and to web pages of any origin; Ctrl-C ends it\n"
+           "  http%s/  announcement chat: open it in two browsers\n"
+           "  ws%s/    broadcast: all texts to all connections, as text\n"
+           "  ws%s/    announcements: all messages to all connections, as binary\n",
+           page, page, channel);
     fflush(stdout);
+}
+
+static int start(weft *app, demo *d)
+{
+    char port[8], ws_port[8];
+    listen_local(app, d->port, 0, port);
+    if (!weft_error(app))
+        listen_local(app, d->ws_port, 1, ws_port);
+    if (weft_error(app))
+        return 0; /* weft_run_until_signal() says it */
+    if (make_page(d, ws_port))
+        return -ENOMEM;
+    add_routes(app, d, port, ws_port);
+    return weft_post(app, print_addresses, NULL);
+}
+
+static int complain(const weft *app, int error)
+{
+    const char *name = weft_listening(app, 0) ? "ws-port" : "port";
+    fprintf(stderr, "weft demo: %s", weft_error(app) ? weft_error(app) : weft_strerror(error));
+    if (error == -EADDRINUSE)
+        fprintf(stderr, "; --%s N takes another port, --%s 0 a free one", name, name);
+    fputc('\n', stderr);
+    return EXIT_FAILED;
 }
 
 static int serve(demo *d)
 {
-    char port[8], ws_port[8];
+    signal(SIGPIPE, SIG_IGN); /* it serves on when nobody reads what it prints */
     weft *app = weft_new(NULL);
-    listen_local(app, d->port, 0, port);
-    listen_local(app, d->ws_port, 1, ws_port);
-    if (!weft_error(app) && make_page(d, ws_port) == 0) {
-        add_routes(app, d, port, ws_port);
-        print_addresses(port, ws_port);
-    }
-    int error = weft_run_until_signal(app);
-    if (error)
-        fprintf(stderr, "weft demo: %s\n", weft_error(app));
+    int error = start(app, d);
+    if (!error)
+        error = weft_run_until_signal(app);
+    int status = error ? complain(app, error) : 0;
     weft_free(app);
     free(d->page);
-    return error ? EXIT_FAILED : 0;
+    return status;
 }
 
 int run_demo(char **argv)
 {
     demo d = {.port = DEFAULT_PORT, .ws_port = DEFAULT_WS_PORT};
-    if (*argv && (strcmp(*argv, "--help") == 0 || strcmp(*argv, "-h") == 0))
-        return help();
+    if (options_ask_help(argv))
+        return options_help(about, options, N_OPTIONS);
     int error = options_read("weft demo", options, N_OPTIONS, argv, &d);
     return error ? error : serve(&d);
 }

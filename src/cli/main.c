@@ -4,8 +4,10 @@
 #include "demo.h"
 #include "options.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include <weft.h>
 
 typedef struct {
@@ -26,25 +28,57 @@ static int help(FILE *out)
     for (size_t i = 0; i < N_SUBCOMMANDS; i++)
         fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
     fprintf(out, "\nweft COMMAND --help lists a command's options; weft --version tells the version.\n");
-    return out == stdout ? 0 : EXIT_USAGE;
+    return out == stdout ? output_end() : EXIT_USAGE;
+}
+
+static int version(void)
+{
+    puts("weft " WEFT_VERSION);
+    return output_end();
+}
+
+static int unknown(const char *given)
+{
+    static const char *const options[] = {"--help", "--version"};
+    const char *names[N_SUBCOMMANDS];
+    for (size_t i = 0; i < N_SUBCOMMANDS; i++)
+        names[i] = subcommands[i].name;
+    if (given[0] == '-')
+        say_unknown("weft", "option", given, options, sizeof options / sizeof *options);
+    else
+        say_unknown("weft", "command", given, names, N_SUBCOMMANDS);
+    return EXIT_USAGE;
+}
+
+static int run(const char *name, char **argv)
+{
+    for (size_t i = 0; i < N_SUBCOMMANDS; i++)
+        if (strcmp(name, subcommands[i].name) == 0)
+            return subcommands[i].run(argv);
+    return unknown(name);
+}
+
+/* Standard streams that are closed must not become a connection's number: what is printed would go to a client. */
+static void open_standard_streams(void)
+{
+    int fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= STDERR_FILENO)
+        fd = open("/dev/null", O_RDWR);
+    if (fd >= 0)
+        close(fd);
 }
 
 int main(int argc, char **argv)
 {
+    static char dash_help[] = "--help", *only_help[] = {dash_help, NULL};
+    open_standard_streams();
     if (argc < 2)
         return help(stderr);
+    if (strcmp(argv[1], "help") == 0 && argc > 2)
+        return run(argv[2], only_help);
     if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0)
         return help(stdout);
-    if (strcmp(argv[1], "--version") == 0) {
-        puts("weft " WEFT_VERSION);
-        return 0;
-    }
-    const char *names[N_SUBCOMMANDS];
-    for (size_t i = 0; i < N_SUBCOMMANDS; i++) {
-        names[i] = subcommands[i].name;
-        if (strcmp(argv[1], names[i]) == 0)
-            return subcommands[i].run(argv + 2);
-    }
-    say_unknown("weft", "command", argv[1], names, N_SUBCOMMANDS);
-    return EXIT_USAGE;
+    if (strcmp(argv[1], "--version") == 0)
+        return version();
+    return run(argv[1], argv + 2);
 }

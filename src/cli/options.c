@@ -1,5 +1,6 @@
 #include "options.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,7 +8,7 @@
 enum {
     MAX_NAME = 32, /* names longer than this are never near */
     MAX_OPTIONS = 64,
-    NEAR_ENOUGH = 3, /* edits between what was typed and what was meant */
+    NEAR_ENOUGH = 3, /* edits between what was typed and what was meant, and at most half of that */
 };
 
 static size_t least(size_t a, size_t b)
@@ -41,7 +42,7 @@ void say_unknown(const char *command, const char *what, const char *given, const
     size_t best = NEAR_ENOUGH + 1;
     for (size_t i = 0; i < n_names; i++) {
         size_t d = distance(given, names[i]);
-        if (d < best) {
+        if (d < best && 2 * d <= strlen(names[i])) {
             best = d;
             nearest = names[i];
         }
@@ -49,7 +50,7 @@ void say_unknown(const char *command, const char *what, const char *given, const
     if (nearest)
         fprintf(stderr, "%s: unknown %s \"%s\"; did you mean \"%s\"?\n", command, what, given, nearest);
     else
-        fprintf(stderr, "%s: unknown %s \"%s\"; %s --help lists them\n", command, what, given, command);
+        fprintf(stderr, "%s: unknown %s \"%s\"; see %s --help\n", command, what, given, command);
 }
 
 static const option *find(const option *options, size_t n_options, const char *name, size_t len)
@@ -60,7 +61,7 @@ static const option *find(const option *options, size_t n_options, const char *n
     return NULL;
 }
 
-static int unknown_option(const char *command, const option *options, size_t n_options, const char *given)
+static int unknown(const char *command, const option *options, size_t n_options, const char *given)
 {
     char dashed[MAX_OPTIONS][MAX_NAME];
     const char *names[MAX_OPTIONS];
@@ -68,7 +69,10 @@ static int unknown_option(const char *command, const option *options, size_t n_o
         snprintf(dashed[i], MAX_NAME, "--%s", options[i].name);
         names[i] = dashed[i];
     }
-    say_unknown(command, given[0] == '-' ? "option" : "argument", given, names, least(n_options, MAX_OPTIONS));
+    bool dash = given[0] == '-';
+    char name[2 * MAX_NAME]; /* without =VALUE */
+    snprintf(name, sizeof name, "%.*s", dash ? (int)strcspn(given, "=") : (int)strlen(given), given);
+    say_unknown(command, dash ? "option" : "argument", name, names, least(n_options, MAX_OPTIONS));
     return EXIT_USAGE;
 }
 
@@ -77,11 +81,11 @@ int options_read(const char *command, const option *options, size_t n_options, c
     for (; *argv; argv++) {
         const char *given = *argv, *name = given + 2;
         if (strncmp(given, "--", 2) != 0)
-            return unknown_option(command, options, n_options, given);
+            return unknown(command, options, n_options, given);
         const char *value = strchr(name, '=');
         const option *o = find(options, n_options, name, value ? (size_t)(value - name) : strlen(name));
         if (!o)
-            return unknown_option(command, options, n_options, given);
+            return unknown(command, options, n_options, given);
         value = value ? value + 1 : *++argv;
         if (!value) {
             fprintf(stderr, "%s: --%s needs a value: --%s %s\n", command, o->name, o->name, o->value);
@@ -89,20 +93,38 @@ int options_read(const char *command, const option *options, size_t n_options, c
         }
         const char *problem = o->take(value, settings);
         if (problem) {
-            fprintf(stderr, "%s: --%s %s %s\n", command, o->name, value, problem);
+            fprintf(stderr, "%s: --%s \"%s\" %s\n", command, o->name, value, problem);
             return EXIT_USAGE;
         }
     }
     return 0;
 }
 
-void options_help(const option *options, size_t n_options)
+bool options_ask_help(char **argv)
 {
+    while (*argv && strcmp(*argv, "--help") != 0 && strcmp(*argv, "-h") != 0)
+        argv++;
+    return *argv;
+}
+
+int options_help(const char *about, const option *options, size_t n_options)
+{
+    fputs(about, stdout);
     for (size_t i = 0; i < n_options; i++) {
         char left[2 * MAX_NAME];
         snprintf(left, sizeof left, "--%s %s", options[i].name, options[i].value);
-        printf("  %-16s %s\n", left, options[i].help);
+        printf("  %-14s %s\n", left, options[i].help);
     }
+    printf("  %-14s %s\n", "--help", "this");
+    return output_end();
+}
+
+int output_end(void)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return 0;
+    fprintf(stderr, "weft: cannot write: %s\n", strerror(errno));
+    return EXIT_FAILED;
 }
 
 long read_number(const char *text, long most)

@@ -4,6 +4,7 @@
 #ifndef WEFT_CLI_OPTIONS_H
 #define WEFT_CLI_OPTIONS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
@@ -22,8 +23,14 @@ typedef struct {
 /** Reads argv into settings. 0, or EXIT_USAGE after one sentence on standard error. */
 int options_read(const char *command, const option *options, size_t n_options, char **argv, void *settings);
 
-/** One line for each option, aligned, on standard output. */
-void options_help(const option *options, size_t n_options);
+/** True when --help or -h is among the arguments. */
+bool options_ask_help(char **argv);
+
+/** What the command is about, then one line for each option, aligned, on standard output. The exit status. */
+int options_help(const char *about, const option *options, size_t n_options);
+
+/** Flushes standard output. The exit status: EXIT_FAILED after a sentence when it cannot be written. */
+int output_end(void);
 
 /** Says that `given` is no `what` and, when one of the names is near, which was probably meant, on standard error. */
 void say_unknown(const char *command, const char *what, const char *given, const char *const *names, size_t n_names);

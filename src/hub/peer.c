@@ -156,7 +156,7 @@ static int send_checked(peer *p, const weft_message *message)
     int64_t compact_len;
     switch (message->kind) {
     case WEFT_TEXT:
-        if (!str_same(message->data, p->hub->checked) && !utf8_valid(message->data.at, message->data.len))
+        if (!hub_knows_text(p->hub, message->data) && !utf8_valid(message->data.at, message->data.len))
             return WEFT_E_UTF8;
         return p->ops->send(p, message);
     case WEFT_JSON:

@@ -48,8 +48,8 @@ struct topic {
     uint32_t n_lagging;
     uint32_t holds;       /* not freed while positive: somebody up the stack uses it */
     uint64_t lag_floor;   /* no lagging subscription stands before this offset */
-    uint32_t reached;    /* subscribers below it have all messages before round_head */
-    uint64_t round_head; /* the head when the unfinished fan-out last began at the first subscriber */
+    uint32_t reached;     /* subscribers below it have all messages before round_head */
+    uint64_t round_head;  /* the head when the unfinished fan-out last began at the first subscriber */
     list_node unfinished; /* in hub->unfinished while a fan-out is under way */
     char name[];
 };
@@ -77,8 +77,10 @@ struct hub {
     const topic_rule *const *rules; /* the application's; the first that matches counts */
     list_node unfinished;           /* topics whose fan-out goes on in the next turn */
     timer slice;
-    str checked;      /* the valid text that is being delivered: sending it on needs no second check */
-    uint64_t dropped; /* messages that a slow subscriber did not get */
+    str view;           /* the message being delivered */
+    bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
+    bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
+    uint64_t dropped;   /* messages that a slow subscriber did not get */
     uint64_t n_peers;
 };
 
@@ -104,6 +106,12 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except);
 
 /** Before something else is queued to a peer: what was published to it goes first. */
 void hub_catch_up(hub *h, peer *p);
+
+/** True when this is the text that is being delivered, and so known to be valid. */
+static inline bool hub_knows_text(const hub *h, str data)
+{
+    return h->view_is_text && str_same(data, h->view);
+}
 
 /** The queue of a peer with lagging subscriptions has room again. */
 void hub_serve_lagging(hub *h, peer *p);

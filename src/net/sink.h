@@ -20,6 +20,7 @@ typedef struct {
     str head;
     str body;
     chunk *owner;
+    bool room_in_front; /* the head.len bytes before body are the caller's and free: the head may be put there */
 } sink_piece;
 
 typedef struct {

@@ -11,6 +11,7 @@
 enum {
     N_IOV = 64,          /* spans sent by one system call */
     FIRST_SPANS = 4,     /* room of a fresh queue */
+    MAX_RECEIVES = 8,    /* of one large frame in one turn */
     SETTLE_BYTES = 1024, /* least size of a chunk for bytes that the socket did not take */
 };
 
@@ -134,6 +135,7 @@ static chunk *cork_with_room(net *n, size_t len)
     chunk *fresh = chunk_new(&n->loop->blocks, NET_CORK_BYTES);
     if (!fresh)
         return NULL;
+    fresh->shared = true;
     chunk_unref(&n->loop->blocks, n->cork);
     n->cork = fresh;
     return fresh;
@@ -195,12 +197,29 @@ static int push_body(stream *s, str body, chunk *owner)
     return push_copy(s, body);
 }
 
+/* Puts the head where the caller has left room for it, so that both are one span. */
+static str join_in_front(const sink_piece *piece)
+{
+    char *front = (char *)(uintptr_t)piece->body.at - piece->head.len;
+    memcpy(front, piece->head.at, piece->head.len);
+    return (str){front, piece->head.len + piece->body.len};
+}
+
+static bool stays_in_place(const stream *s, str body)
+{
+    const net *n = s->net;
+    return body.len >= NET_COPY_BELOW_BYTES && (in_message(n, body) || (s == n->reading && in_receive_buffer(n, body)));
+}
+
 static int stream_write(sink *base, const sink_piece *piece)
 {
     stream *s = stream_of(base);
-    if (piece->head.len && push_small(s, piece->head))
+    str body = piece->body;
+    if (piece->room_in_front && stays_in_place(s, body))
+        body = join_in_front(piece);
+    else if (piece->head.len && push_small(s, piece->head))
         return -ENOMEM;
-    if (piece->body.len && push_body(s, piece->body, piece->owner))
+    if (body.len && push_body(s, body, piece->owner))
         return -ENOMEM;
     if (s != s->net->reading)
         mark_dirty(s);
@@ -262,7 +281,7 @@ static int queue_settle(stream *s)
     uint32_t end = q->settled > q->first ? q->settled : q->first, i;
     for (i = end; i < q->n; i++) {
         span one = q->spans[i];
-        if (one.owner && one.owner != s->net->cork) {
+        if (one.owner && !one.owner->shared) {
             q->spans[end++] = one;
             continue;
         }
@@ -467,7 +486,8 @@ static char *receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
     return n->received + *ret_kept;
 }
 
-static void stream_receive(stream *s)
+/* True when the buffer was filled, so that there is probably more. */
+static bool receive_once(stream *s)
 {
     size_t kept, room;
     char *at = receive_room(s, &kept, &room);
@@ -477,11 +497,24 @@ static void stream_receive(stream *s)
     if (received > 0) {
         if (!s->ending)
             stream_feed(s, at - kept, kept + (size_t)received);
-    } else if (received == 0) {
-        stream_eof(s);
-    } else if (errno != EAGAIN && errno != EINTR) {
-        stream_fail(s, -errno);
+        return (size_t)received == room;
     }
+    if (received == 0)
+        stream_eof(s);
+    else if (errno != EAGAIN && errno != EINTR)
+        stream_fail(s, -errno);
+    return false;
+}
+
+/* One recv a turn; but a large frame, of which the first part has just come, is taken on while it is in the cache: its buffer is then free again
+ * for the next connection. */
+static void stream_receive(stream *s)
+{
+    size_t room;
+    for (int i = 0; i < MAX_RECEIVES && receive_once(s); i++)
+        if (s->closed || s->ending || s->paused || s->unread || !s->base.events->room ||
+            !s->base.events->room(s->base.owner, &room))
+            return;
 }
 
 static void stream_ready(loop_source *source, uint32_t events)
@@ -491,7 +524,10 @@ static void stream_ready(loop_source *source, uint32_t events)
         stream_flush(s);
     if (s->closed)
         return;
-    if (events & EPOLLIN && source->watched & EPOLLIN) {
+    if (events & EPOLLIN && s->paused && !s->ending) {
+        if (stream_watch(s))
+            stream_fail(s, -ENOMEM);
+    } else if (events & EPOLLIN && source->watched & EPOLLIN) {
         stream_receive(s);
     } else if (events & (EPOLLERR | EPOLLHUP)) {
         int error = 0;
@@ -509,9 +545,11 @@ static void stream_pause(sink *base, bool paused)
     if (s->paused == paused || s->closed)
         return;
     s->paused = paused;
+    if (paused)
+        return;          /* epoll hears of it when bytes come meanwhile: most pauses are over before */
     if (stream_watch(s)) /* the owner is told from the loop, not on its own stack */
         shutdown(s->source.fd, SHUT_RDWR);
-    if (!paused && s->unread) {
+    if (s->unread) {
         s->feed = true;
         mark_dirty(s);
     }

@@ -9,6 +9,7 @@ enum {
     MAX_REPLY_BYTES = 64 * 1024, /* unsent answers to pings; with more the peer is not read from */
     IMAGE_WHOLE_BYTES = 4096,    /* a message up to this size is copied behind its header, so that it is one span */
     DIRECT_RECEIVE_BYTES = 64 * 1024, /* with so much of a frame to come it is received where it belongs */
+    VIEW_ROOM = 16,                   /* in front of a collected message: a reply's header fits there */
     FIRST_MESSAGE_BYTES = 64 * 1024,  /* reserved on a frame header's word alone */
 };
 
@@ -117,8 +118,13 @@ void websocket_discard(websocket *ws)
 static int put_frame(websocket *ws, ws_opcode opcode, str payload)
 {
     char head[WS_MAX_HEADER_BYTES];
+    hub *h = ws->peer.hub;
     ws_header header = {.opcode = opcode, .fin = true, .len = payload.len};
     sink_piece piece = {.head = {head, ws_header_put(&header, head)}, .body = payload};
+    if (h->view_has_room && str_same(payload, h->view)) {
+        piece.room_in_front = true;
+        h->view_has_room = false; /* the next one might be of another opcode */
+    }
     return ws->sink->ops->write(ws->sink, &piece);
 }
 
@@ -239,17 +245,19 @@ static void deliver_message(websocket *ws, ws_opcode opcode, str data)
 {
     hub *h = ws->peer.hub;
     weft_message message = {.kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY, .data = data};
-    if (opcode == WS_TEXT)
-        h->checked = data;
+    h->view = data;
+    h->view_is_text = opcode == WS_TEXT;
+    h->view_has_room = data.len > 0; /* what came in front of it is behind us: a longer header, or VIEW_ROOM bytes */
     peer_receive(&ws->peer, &message);
-    h->checked = (str){NULL, 0};
+    h->view = (str){NULL, 0};
+    h->view_is_text = h->view_has_room = false;
 }
 
 /* Room for n more bytes of the message. Grows by the bytes that have come, not by those that were announced. */
 static int reserve_message(websocket *ws, size_t n)
 {
     chunk *old = ws->message;
-    size_t have = old ? old->len : 0;
+    size_t have = old ? old->len : VIEW_ROOM;
     if (old && chunk_room(old) >= n)
         return 0;
     uint64_t whole = (uint64_t)have + n + ws_decoder_expects(&ws->decoder);
@@ -290,7 +298,7 @@ static void deliver_collected(websocket *ws, ws_opcode opcode)
     chunk *message = ws->message;
     ws->message = NULL;
     n->message = message;
-    deliver_message(ws, opcode, message ? (str){message->bytes, message->len} : STR(""));
+    deliver_message(ws, opcode, message ? (str){message->bytes + VIEW_ROOM, message->len - VIEW_ROOM} : STR(""));
     n->message = NULL;
     chunk_unref(blocks, message);
 }
