@@ -172,15 +172,20 @@ static void free_configuration(weft *app)
     mem_free(app->error_text);
 }
 
+/* In weft_run(), on whatever thread, or in a turn of weft_step() on this one. */
+static bool is_running(const weft *app)
+{
+    return atomic_load_explicit(&app->running, memory_order_relaxed) || loop_here() == &app->loop;
+}
+
 int weft_free(weft *app)
 {
     if (!app)
         return 0;
-    if (app->running || loop_here() == &app->loop)
+    if (is_running(app))
         return WEFT_E_INVALID;
     app->state = APP_STOPPED;
-    abort_all(app);
-    while (app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead))
+    for (abort_all(app); app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead); abort_all(app))
         loop_step(&app->loop, 0);
     loop_cancel(&app->loop, &app->drain_deadline);
     hub_timers_drop(&app->hub);
@@ -210,10 +215,10 @@ static int start(weft *app)
 {
     if (!app)
         return -ENOMEM;
+    if (app->state != APP_CONFIGURING)
+        return 0; /* a call that comes too late is told at the end: clients are served until then */
     if (app->error)
         return app->error;
-    if (app->state != APP_CONFIGURING)
-        return 0;
     for (app_listener *one = app->listeners; one; one = one->next) {
         int error = listener_start(&one->base, &app->net, accepted, app);
         if (error)
@@ -225,7 +230,7 @@ static int start(weft *app)
 
 static void drain_deadline(timer *t)
 {
-    abort_all(CONTAINER(t, weft, drain_deadline));
+    CONTAINER(t, weft, drain_deadline)->cutting = true;
 }
 
 static void close_peer(void *value, void *user)
@@ -247,7 +252,7 @@ static void look_at_signals(weft *app)
         loop_arm(&app->loop, &app->drain_deadline, app->options.drain_timeout_ms, drain_deadline);
     }
     if (atomic_load_explicit(&app->n_stops, memory_order_relaxed) > 1)
-        abort_all(app);
+        app->cutting = true;
 }
 
 /* One turn; false when the application has stopped. */
@@ -257,9 +262,12 @@ static bool turn(weft *app, int timeout_ms, int *ret_error)
         return false;
     *ret_error = loop_step(&app->loop, timeout_ms);
     look_at_signals(app);
+    if (app->cutting)
+        abort_all(app);
     if (*ret_error || app->state != APP_DRAINING)
         return *ret_error == 0;
-    slots_each(&app->table, SLOT_PEER, close_peer, NULL); /* also those accepted a moment ago */
+    if (app->hub.n_peers)
+        slots_each(&app->table, SLOT_PEER, close_peer, NULL); /* also those accepted a moment ago */
     if (app->net.n_streams || app->hub.n_peers)
         return true;
     app->state = APP_STOPPED;
@@ -276,7 +284,7 @@ int weft_step(weft *app, int timeout_ms)
     if (loop_here() == &app->loop)
         return WEFT_E_INVALID;
     bool more = turn(app, timeout_ms, &error);
-    return error ? error : more;
+    return error ? error : more ? 1 : app->error;
 }
 
 int weft_fd(weft *app)
@@ -290,18 +298,18 @@ int weft_run(weft *app)
     int error = start(app);
     if (error)
         return error;
-    if (app->running || loop_here() == &app->loop)
+    if (is_running(app))
         return WEFT_E_INVALID;
     sigset_t pipe, before;
     sigemptyset(&pipe);
     sigaddset(&pipe, SIGPIPE);
     pthread_sigmask(SIG_BLOCK, &pipe, &before);
-    app->running = true;
+    atomic_store_explicit(&app->running, true, memory_order_relaxed);
     while (turn(app, -1, &error))
         continue;
-    app->running = false;
+    atomic_store_explicit(&app->running, false, memory_order_relaxed);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return error;
+    return error ? error : app->error;
 }
 
 void weft_stop(weft *app)

@@ -34,7 +34,8 @@ struct weft {
     topic_rule **rules_end;
     app_listener *listeners, **listeners_end;
     app_state state;
-    bool running; /* inside weft_run() */
+    atomic_bool running; /* inside weft_run(); relaxed: other threads are only refused by it */
+    bool cutting;        /* while draining: whoever is there, or still comes, is cut */
     timer drain_deadline;
     atomic_uint n_stops;    /* calls of weft_stop(); relaxed: the inbox orders what follows */
     uint64_t n_undelivered; /* calls from other threads whose peer or exchange was gone, or full */

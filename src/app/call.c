@@ -35,8 +35,9 @@ int call_push(inbox *box, const call_spec *spec)
         blob_unref(NULL, spec->body);
         return -ENOMEM;
     }
+    size_t body_bytes = spec->body ? spec->body->event_len + spec->body->data_len : 0;
     *c = (call){
-        .base = {.bytes = bytes + (spec->body ? spec->body->data_len : 0), .run = call_run, .drop = call_drop},
+        .base = {.bytes = bytes + body_bytes, .run = call_run, .drop = call_drop},
         .run = spec->run,
         .id = spec->id,
         .number = spec->number,

@@ -108,6 +108,9 @@ int weft_websocket_sized(weft *app, const char *path, const weft_websocket_optio
         return error;
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
+    const char *problem = websocket_options_problem(&known);
+    if (problem)
+        return app_fail(app, WEFT_E_INVALID, "the path \"%s\" %s", path ? path : "", problem);
     websocket_route *route = websocket_route_new(&known);
     return add_route(app, path,
                      (route_spec){.serve = websocket_serve, .user = route, .free_user = websocket_route_free});

@@ -87,10 +87,8 @@ static void remember_address(weft_peer peer)
 {
     visitor *v = weft_data(peer);
     weft_peer_info who;
-    if (weft_peer_about(peer, &who) == 0 && *who.address)
-        memcpy(v->address, who.address, sizeof v->address);
-    else
-        strcpy(v->address, "somebody");
+    bool known = weft_peer_about(peer, &who) == 0 && *who.address;
+    snprintf(v->address, sizeof v->address, "%s", known ? who.address : "somebody");
 }
 
 static void print_peer(weft_peer peer, const char *what)
@@ -243,8 +241,8 @@ static void print_addresses(weft *app, void *user)
     channel += strlen("http");
     printf("weft demo: open to this machine and to web pages of any origin; Ctrl-C ends it\n"
            "  http%s/  announcement chat: open it in two browsers\n"
-           "  ws%s/    broadcast: all texts to all connections, as text\n"
-           "  ws%s/    announcements: all messages to all connections, as binary\n",
+           "  ws%s/    broadcast: all texts to everybody, as text\n"
+           "  ws%s/    announcements: all messages to everybody, as binary\n",
            page, page, channel);
     fflush(stdout);
 }

@@ -4,10 +4,8 @@
 #include "demo.h"
 #include "options.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include <weft.h>
 
 typedef struct {
@@ -58,20 +56,9 @@ static int run(const char *name, char **argv)
     return unknown(name);
 }
 
-/* Standard streams that are closed must not become a connection's number: what is printed would go to a client. */
-static void open_standard_streams(void)
-{
-    int fd = open("/dev/null", O_RDWR);
-    while (fd >= 0 && fd <= STDERR_FILENO)
-        fd = open("/dev/null", O_RDWR);
-    if (fd >= 0)
-        close(fd);
-}
-
 int main(int argc, char **argv)
 {
     static char dash_help[] = "--help", *only_help[] = {dash_help, NULL};
-    open_standard_streams();
     if (argc < 2)
         return help(stderr);
     if (strcmp(argv[1], "help") == 0 && argc > 2)

@@ -19,7 +19,7 @@ typedef struct {
     uint16_t port;
     bool keep_alive; /* of the exchange */
     bool minor_0;    /* HTTP/1.0 */
-    bool eof, paused;
+    bool paused;
     bool served; /* a request was answered here before */
 } http1_connection;
 
@@ -120,7 +120,7 @@ static void idle_deadline(timer *t)
     connection_end(CONTAINER(t, http1_connection, deadline));
 }
 
-/* The connection is ready for the next request. */
+/* The connection is ready for the next request, or for the end that came meanwhile: the sink tells either. */
 static void next_request(http1_connection *c)
 {
     loop_arm(c->server->net->loop, &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
@@ -134,7 +134,7 @@ static void next_request(http1_connection *c)
 static int connection_answer(exchange *e, const http_answer *answer)
 {
     http1_connection *c = e->carrier;
-    bool close = answer->close || !c->keep_alive || c->eof || c->server->draining;
+    bool close = answer->close || !c->keep_alive || c->server->draining;
     answer_plan plan = {answer, buf_str(&e->fields), e->head_only, close, c->minor_0};
     int error = send_answer(c, &plan);
     c->exchange = NULL;
@@ -289,8 +289,7 @@ static size_t connection_data(void *owner, char *at, size_t len)
 static void connection_eof(void *owner)
 {
     http1_connection *c = owner;
-    c->eof = true;
-    if (!c->exchange)
+    if (!c->exchange) /* else the answer goes out, and those to the requests behind it */
         connection_end(c);
 }
 

@@ -103,8 +103,9 @@ int route_parse(const char *pattern, route_spec *ret_spec, const char **ret_prob
         return fail(ret_problem, "is missing");
     if (*pattern == ':') {
         char *end;
+        bool digit = pattern[1] >= '0' && pattern[1] <= '9'; /* strtoul() takes spaces and signs too */
         port = strtoul(pattern + 1, &end, 10);
-        if (end == pattern + 1 || port == 0 || port > 65535)
+        if (!digit || port == 0 || port > 65535)
             return fail(ret_problem, "has a port that is not a number from 1 to 65535");
         pattern = end;
     }

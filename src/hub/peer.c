@@ -173,6 +173,8 @@ int peer_send(peer *p, const weft_message *message)
     if (p->leaving)
         return WEFT_E_CLOSED;
     hub_catch_up(p->hub, p);
+    if (p->leaving) /* no memory to catch up with */
+        return -ENOMEM;
     if (p->ops->queued(p) >= p->rules->max_queued_bytes) {
         peer_queued_result(p);
         return WEFT_E_FULL;

@@ -77,6 +77,7 @@ struct peer {
     uint64_t opened_ms;
     char *reason; /* of close; owned */
     uint16_t n_subscriptions, n_lagging;
+    uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
     uint16_t close_code;
     uint8_t stop_reading; /* PAUSED_BY_* */
     bool opened, leaving, want_drain;

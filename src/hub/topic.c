@@ -66,10 +66,17 @@ static void set_lagging(topic *t, subscriber *s, bool lagging)
         t->lag_floor = s->next;
 }
 
+/* Counts what the subscriber misses: of what has left the ring, all; of the rest what was meant for it. */
 static void skip_to(topic *t, subscriber *s, uint64_t next)
 {
-    t->hub->dropped += next - s->next;
-    s->next = next;
+    if (s->next < t->first && s->next < next) {
+        uint64_t gone = t->first < next ? t->first : next;
+        t->hub->dropped += gone - s->next;
+        s->next = gone;
+    }
+    for (; s->next < next; s->next++)
+        if (message_at(t, s->next)->except != s->peer->id)
+            t->hub->dropped++;
 }
 
 /* The peer's queue is full. */
@@ -88,10 +95,12 @@ static void serve(topic *t, uint32_t place, size_t limit)
 {
     subscriber *s = &t->subscribers[place];
     peer *p = s->peer;
-    while (s->next < t->head && has_room(p, limit)) {
-        topic_message *message = message_at(t, s->next++);
+    for (; s->next < t->head; s->next++) {
+        topic_message *message = message_at(t, s->next);
         if (message->except == p->id)
             continue;
+        if (!has_room(p, limit))
+            break;
         if (p->ops->deliver(p, message)) {
             peer_abort(p);
             return;
@@ -105,18 +114,36 @@ static void serve(topic *t, uint32_t place, size_t limit)
         fall_behind(t, s);
 }
 
+/* The newest message from an offset on that is for this peer; the offset when there is none. */
+static uint64_t newest_for(const topic *t, const peer *p, uint64_t from)
+{
+    for (uint64_t offset = t->head; offset-- > from;)
+        if (message_at(t, offset)->except != p->id)
+            return offset;
+    return from;
+}
+
 /* What a subscription that lags goes on with: it may have fallen out of the ring. */
 static void rejoin(topic *t, subscriber *s)
 {
     uint64_t next = s->next > t->first ? s->next : t->first;
-    if (t->options.slow == WEFT_SLOW_LATEST && next + 1 < t->head)
-        next = t->head - 1;
+    if (t->options.slow == WEFT_SLOW_LATEST)
+        next = newest_for(t, s->peer, next);
     skip_to(t, s, next);
 }
 
+static void move_subscriber(topic *t, uint32_t from, uint32_t to)
+{
+    subscriber *s = &t->subscribers[to];
+    *s = t->subscribers[from];
+    s->peer->subscriptions[s->place].place = to;
+}
+
+/* Those that a fan-out under way has reached stay in front of those that it has not; so it is two moves, and never a delivery, which could end
+ * another peer while this one is ending. */
 static void unsubscribe_place(topic *t, uint32_t place)
 {
-    subscriber *s = &t->subscribers[place], *last = &t->subscribers[t->n_subscribers - 1];
+    subscriber *s = &t->subscribers[place];
     peer *p = s->peer;
     set_lagging(t, s, false);
 
@@ -124,14 +151,13 @@ static void unsubscribe_place(topic *t, uint32_t place)
     *mine = *my_last;
     mine->topic->subscribers[mine->place].place = s->place;
 
-    *s = *last;
-    t->n_subscribers--;
-    if (place < t->n_subscribers)
-        s->peer->subscriptions[s->place].place = place;
-    if (is_unfinished(t) && place < t->n_subscribers && !s->lagging)
-        serve(t, place, s->peer->rules->max_queued_bytes); /* it came from where the fan-out has yet to go */
-    if (t->reached > t->n_subscribers)
-        t->reached = t->n_subscribers;
+    if (place < t->reached) {
+        if (place != --t->reached)
+            move_subscriber(t, t->reached, place);
+        place = t->reached;
+    }
+    if (place != --t->n_subscribers)
+        move_subscriber(t, t->n_subscribers, place);
 }
 
 /* Frees what no subscription needs: all of it, unless somebody lags or a fan-out is under way. */
@@ -214,8 +240,8 @@ static void fan_out(topic *t, bool whole)
         prefetch_peer(t, place + 8);
         if (!t->subscribers[place].lagging)
             serve(t, place, p->rules->max_queued_bytes);
-        if (place < t->n_subscribers && t->subscribers[place].peer == p)
-            t->reached = place + 1;
+        if (t->reached < t->n_subscribers && t->subscribers[t->reached].peer == p)
+            t->reached++;
         if (whole || ++n % CLOCK_EVERY)
             continue;
         uint64_t now_us = clock_us();
@@ -325,12 +351,14 @@ void hub_serve_lagging(hub *h, peer *p)
 {
     (void)h;
     size_t limit = p->rules->max_queued_bytes < PEER_LAG_BYTES ? p->rules->max_queued_bytes : PEER_LAG_BYTES;
-    for (uint32_t i = 0; i < p->n_subscriptions && !p->leaving; i++) {
-        topic *t = hold(p->subscriptions[i].topic);
-        uint32_t place = p->subscriptions[i].place;
-        if (t->subscribers[place].lagging && has_room(p, limit)) {
-            rejoin(t, &t->subscribers[place]);
-            serve(t, place, limit);
+    uint32_t n = p->n_subscriptions, start = p->lag_turn;
+    for (uint32_t i = 0; i < n && !p->leaving; i++) {
+        const subscription *s = &p->subscriptions[(start + i) % n];
+        topic *t = hold(s->topic);
+        if (t->subscribers[s->place].lagging && has_room(p, limit)) {
+            p->lag_turn = (uint16_t)((start + i) % n + 1);
+            rejoin(t, &t->subscribers[s->place]);
+            serve(t, s->place, limit);
         }
         release(t);
     }
@@ -340,12 +368,19 @@ void hub_serve_lagging(hub *h, peer *p)
 
 /* ------------------------------------------------------------------------------------------------ subscribe, look up */
 
+/* U+0000 to U+001F, U+007F, U+0080 to U+009F. */
+static bool is_control(const char *at)
+{
+    unsigned char c = (unsigned char)*at;
+    return c < 0x20 || c == 0x7F || (c == 0xC2 && (unsigned char)at[1] < 0xA0);
+}
+
 bool topic_name_valid(str name)
 {
     if (name.len == 0 || name.len > TOPIC_MAX_NAME_BYTES || !utf8_valid(name.at, name.len))
         return false;
     for (size_t i = 0; i < name.len; i++)
-        if ((unsigned char)name.at[i] < 0x20 || name.at[i] == 0x7F)
+        if (is_control(name.at + i))
             return false;
     return true;
 }
@@ -479,6 +514,7 @@ void hub_unsubscribe(hub *h, peer *p, str name)
 {
     uint32_t place;
     topic *t;
+    hub_catch_up(h, p); /* what was published while it was subscribed is still for it */
     if (!find_place(h, p, name, &place, &t))
         return;
     hold(t);

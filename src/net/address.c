@@ -48,7 +48,7 @@ static bool valid_port(str port)
 {
     unsigned value = 0;
     for (size_t i = 0; i < port.len; i++) {
-        if (port.at[i] < '0' || port.at[i] > '9' || value > 65535)
+        if (port.at[i] < '0' || port.at[i] > '9' || i == 5)
             return false;
         value = value * 10 + (unsigned)(port.at[i] - '0');
     }

@@ -25,14 +25,14 @@ static void set_option(int fd, int level, int name)
     setsockopt(fd, level, name, &one, sizeof one); /* none of them is worth failing for */
 }
 
-/* A file left behind by a process that died: nobody answers there. */
+/* A file left behind by a process that died: nobody answers there. One that is too busy to answer (EAGAIN) lives. */
 static void remove_stale_socket(const address *a)
 {
     struct stat status;
     const char *path = unix_path(a);
     if (lstat(path, &status) || !S_ISSOCK(status.st_mode))
         return;
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return;
     if (connect(fd, (const struct sockaddr *)&a->at, a->len) && errno == ECONNREFUSED)

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     int (*write)(sink *s, const sink_piece *piece); /* 0 or -ENOMEM (then nothing was taken and the caller aborts) */
     void (*pause)(sink *s, bool paused);            /* stop or go on reading; no data event while paused */
-    void (*rebind)(sink *s);                        /* events and owner have changed: hand over bytes that wait */
+    void (*rebind)(sink *s); /* events and owner have changed: hand over what waits, the end too */
     void (*notify)(sink *s); /* one `sent` event, the next time that queued bytes have gone out */
     void (*end)(sink *s);    /* after what is queued: end of stream, then a clean close */
     void (*abort)(sink *s);  /* at once, queued bytes are dropped */
@@ -39,7 +39,7 @@ typedef struct {
     size_t (*data)(void *owner, char *at, size_t len);
     /** Optional: where the next bytes should be put, and how many at most; NULL: anywhere. They come as data at that address. */
     char *(*room)(void *owner, size_t *ret_len);
-    /** The other side will send nothing more. */
+    /** The other side will send nothing more. Told again after a rebind. */
     void (*eof)(void *owner);
     /** Asked for by notify. Must only mark and defer. */
     void (*sent)(void *owner);

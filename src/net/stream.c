@@ -141,9 +141,23 @@ static chunk *cork_with_room(net *n, size_t len)
     return fresh;
 }
 
+static int push_copy(stream *s, str bytes)
+{
+    chunk *copy = chunk_new(&s->net->loop->blocks, bytes.len);
+    if (!copy)
+        return -ENOMEM;
+    memcpy(copy->bytes, bytes.at, bytes.len);
+    copy->len = bytes.len;
+    int error = queue_push(s, copy->bytes, bytes.len, copy);
+    chunk_unref(&s->net->loop->blocks, copy);
+    return error;
+}
+
 /* Copies small bytes into the cork; the last span grows when it ends where the cork does. */
 static int push_small(stream *s, str bytes)
 {
+    if (bytes.len > NET_CORK_BYTES) /* a head to which a program added many fields */
+        return push_copy(s, bytes);
     chunk *cork = cork_with_room(s->net, bytes.len);
     if (!cork)
         return -ENOMEM;
@@ -159,18 +173,6 @@ static int push_small(stream *s, str bytes)
     memcpy(at, bytes.at, bytes.len);
     cork->len += bytes.len;
     return 0;
-}
-
-static int push_copy(stream *s, str bytes)
-{
-    chunk *copy = chunk_new(&s->net->loop->blocks, bytes.len);
-    if (!copy)
-        return -ENOMEM;
-    memcpy(copy->bytes, bytes.at, bytes.len);
-    copy->len = bytes.len;
-    int error = queue_push(s, copy->bytes, bytes.len, copy);
-    chunk_unref(&s->net->loop->blocks, copy);
-    return error;
 }
 
 static bool in_receive_buffer(const net *n, str bytes)
@@ -364,12 +366,12 @@ static void stream_flushed(stream *s)
         stream_fail(s, -ENOMEM);
 }
 
-/* Sends until the queue is empty or the socket is full. */
-static void stream_flush(stream *s)
+/* Sends until the queue is empty or the socket is full. True when bytes went out. */
+static bool stream_send(stream *s)
 {
     bool progress = false;
     if (s->closed || s->lingering)
-        return;
+        return false;
     while (s->queue && s->base.queued) {
         size_t tried;
         ssize_t sent = send_spans(s, &tried);
@@ -377,7 +379,7 @@ static void stream_flush(stream *s)
             continue;
         if (sent < 0 && errno != EAGAIN) {
             stream_fail(s, -errno);
-            return;
+            return false;
         }
         if (sent > 0) {
             progress = true;
@@ -391,10 +393,21 @@ static void stream_flush(stream *s)
     }
     if (!s->closed && s->base.queued == 0 && (s->queue || s->ending))
         stream_flushed(s);
-    if (progress && s->notify && !s->closed && !s->ending) {
-        s->notify = false;
-        s->base.events->sent(s->base.owner);
-    }
+    return progress;
+}
+
+static void tell_sent(stream *s)
+{
+    if (!s->notify || s->closed || s->ending)
+        return;
+    s->notify = false;
+    s->base.events->sent(s->base.owner);
+}
+
+static void stream_flush(stream *s)
+{
+    if (stream_send(s))
+        tell_sent(s);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- reading */
@@ -443,13 +456,26 @@ static void stream_feed(stream *s, char *at, size_t len)
         return;
     if (s->ending)
         len = 0;
-    /* the answers may point into the bytes that keep_unread() moves: flush first */
+    /* the answers may point into the bytes that keep_unread() moves: they go first; and only then is the owner told, who may resume or end */
+    bool progress = false;
     if (!list_linked(&s->waiting))
-        stream_flush(s);
+        progress = stream_send(s);
     else if (s->queue && queue_settle(s))
         stream_fail(s, -ENOMEM);
     if (!s->closed && keep_unread(s, at, len))
         stream_fail(s, -ENOMEM);
+    if (progress)
+        tell_sent(s);
+}
+
+/* What was kept while the stream was paused, or for another owner; then the end, if it has come. */
+static void feed_unread(stream *s)
+{
+    s->feed = false;
+    if (s->unread)
+        stream_feed(s, s->unread->bytes, s->unread->len);
+    if (s->read_closed && !s->closed && !s->ending && !(s->paused && s->unread))
+        s->base.events->eof(s->base.owner);
 }
 
 static void stream_eof(stream *s)
@@ -517,11 +543,25 @@ static void stream_receive(stream *s)
             return;
 }
 
+static void stream_hung_up(stream *s, uint32_t events)
+{
+    int error = 0;
+    socklen_t len = sizeof error;
+    if (s->paused && !s->ending && !s->read_closed && !(events & EPOLLERR)) {
+        loop_unwatch(s->net->loop, &s->source); /* the last bytes of a Unix socket are still to be read, some day */
+        return;
+    }
+    getsockopt(s->source.fd, SOL_SOCKET, SO_ERROR, &error, &len);
+    stream_fail(s, error ? -error : -ECONNRESET);
+}
+
 static void stream_ready(loop_source *source, uint32_t events)
 {
     stream *s = CONTAINER(source, stream, source);
     if (events & EPOLLOUT)
         stream_flush(s);
+    if (events & EPOLLIN && s->feed && !s->closed)
+        feed_unread(s); /* resumed between two turns: what is unread comes before the end of the stream */
     if (s->closed)
         return;
     if (events & EPOLLIN && s->paused && !s->ending) {
@@ -530,10 +570,7 @@ static void stream_ready(loop_source *source, uint32_t events)
     } else if (events & EPOLLIN && source->watched & EPOLLIN) {
         stream_receive(s);
     } else if (events & (EPOLLERR | EPOLLHUP)) {
-        int error = 0;
-        socklen_t len = sizeof error;
-        getsockopt(source->fd, SOL_SOCKET, SO_ERROR, &error, &len);
-        stream_fail(s, error ? -error : -ECONNRESET);
+        stream_hung_up(s, events);
     }
 }
 
@@ -546,10 +583,12 @@ static void stream_pause(sink *base, bool paused)
         return;
     s->paused = paused;
     if (paused)
-        return;          /* epoll hears of it when bytes come meanwhile: most pauses are over before */
-    if (stream_watch(s)) /* the owner is told from the loop, not on its own stack */
-        shutdown(s->source.fd, SHUT_RDWR);
-    if (s->unread) {
+        return; /* epoll hears of it when bytes come meanwhile: most pauses are over before */
+    if (stream_watch(s)) {
+        s->lost = true; /* the owner is told at the end of the turn, not on its own stack */
+        mark_dirty(s);
+    }
+    if (s->unread && s != s->net->reading) {
         s->feed = true;
         mark_dirty(s);
     }
@@ -558,7 +597,7 @@ static void stream_pause(sink *base, bool paused)
 static void stream_rebind(sink *base)
 {
     stream *s = stream_of(base);
-    if (s->unread && s != s->net->reading) {
+    if ((s->unread || s->read_closed) && s != s->net->reading) {
         s->feed = true;
         mark_dirty(s);
     }
@@ -653,11 +692,10 @@ static void flush_dirty(loop_task *task)
     for (list_node *node; (node = list_first(&n->dirty));) {
         stream *s = CONTAINER(node, stream, dirty);
         list_remove(node);
-        if (s->feed) {
-            s->feed = false;
-            if (s->unread)
-                stream_feed(s, s->unread->bytes, s->unread->len);
-        }
+        if (s->lost)
+            stream_fail(s, -ENOMEM);
+        else if (s->feed)
+            feed_unread(s);
         if (s->closed)
             continue;
         if (!list_linked(&s->waiting))
@@ -706,9 +744,9 @@ void net_cut_lingering(net *n)
 
 void net_done(net *n)
 {
+    flush_dirty(&n->flush); /* what was ended just now lingers then */
     net_cut_lingering(n);
-    loop_undefer(n->loop, &n->flush);
-    flush_dirty(&n->flush);
+    free_dead(n);
     loop_undefer(n->loop, &n->flush);
     loop_cancel(n->loop, &n->tick);
     chunk_unref(&n->loop->blocks, n->cork);

@@ -36,7 +36,7 @@ struct stream {
     list_node waiting;  /* in net->stalled, lingering or dead */
     list_node dirty;
     uint32_t since_ms; /* low bits of the clock: stalled or lingering since */
-    bool paused, notify, feed, ending, lingering, read_closed, is_unix, closed;
+    bool paused, notify, feed, lost, ending, lingering, read_closed, is_unix, closed;
 };
 
 /** Takes the descriptor (non-blocking), on failure too. Nothing is read before stream_start(). NULL when there is no memory. */

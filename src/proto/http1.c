@@ -39,7 +39,7 @@ static bool read_version(http1_head *head, str version)
     return true;
 }
 
-/* path-abempty [ "?" query ] up to the end of the target. */
+/* path-abempty [ "?" query ] up to the end of the target. Escapes in the query are its reader's business. */
 static bool read_path(http1_head *head, const char *at, str rest)
 {
     size_t n = http1_span_escaped(rest, HTTP1_PATH);
@@ -49,7 +49,7 @@ static bool read_path(http1_head *head, const char *at, str rest)
         str query = {rest.at + n + 1, rest.len - n - 1};
         head->query_at = offset(at, query.at);
         head->query_len = (uint16_t)query.len;
-        n += 1 + http1_span_escaped(query, HTTP1_QUERY);
+        n += 1 + http1_span(query, HTTP1_QUERY);
     }
     return n == rest.len || refuse(head, 400, "target has a byte or an escape that a URI cannot have");
 }

@@ -73,8 +73,8 @@ typedef struct {
  *  - any bare CR or LF, NUL and other control characters; white space where RFC 9112 has none (before the colon,
  *    leading, obs-fold); an empty or non-token method or field name; a field line without a colon
  *  - a target of no known form (`*` is for OPTIONS, host:port for CONNECT, absolute URIs for http, https, ws and wss
- *    without user information) or with bytes outside RFC 3986 (fragments too); in a query, what browsers leave raw is
- *    allowed: [ \ ] ^ ` { | }
+ *    without user information) or with bytes outside RFC 3986 (fragments too); what browsers leave raw is allowed: [ ]
+ *    in a path, [ \ ] ^ ` { | } and a "%" without two hexadecimal digits in a query
  *  - text that is no version; a version that is not HTTP/1.x (505)
  *  - Host missing (1.1), repeated, empty, or not a valid uri-host[:port]
  *  - Content-Length that is not one decimal number below 2^63, or repeated, even with the same value, or with

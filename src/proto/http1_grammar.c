@@ -13,14 +13,15 @@ enum {
 };
 
 /* No class has a control character but the tab, so a bare CR or LF and NUL are refused wherever a class is asked for.
- * RFC 3986 has none of [ \ ] ^ ` { | } in a query, but browsers follow the WHATWG URL standard, which leaves them as
- * the page wrote them; refusing those would break working pages. Raw space, double quote, "<", ">" and "#" browsers
- * escape. */
+ * RFC 3986 has none of [ \ ] ^ ` { | } in a query and no brackets in a path, and wants two digits behind a "%", but
+ * browsers follow the WHATWG URL standard, which leaves them as the page wrote them ("?q=100%"); refusing those would
+ * break working pages. Raw space, double quote, "<", ">" and "#" browsers escape. In a path a bad escape stays refused:
+ * what it means is decided there by whoever decodes it, and routes and files hang on that. */
 const uint8_t http1_classes[256] = {
     ['\t'] = HTTP1_VALUE,   [' '] = HTTP1_VALUE,
     ['!'] = LETTER,         ['"'] = HTTP1_VALUE,
     ['#'] = TOKEN,          ['$'] = LETTER,
-    ['%'] = TOKEN,          ['&'] = LETTER,
+    ['%'] = TOKEN | QUERY,  ['&'] = LETTER,
     ['\''] = LETTER,        ['('] = NAME,
     [')'] = NAME,           ['*'] = LETTER,
     ['+'] = LETTER,         [','] = NAME,
@@ -30,15 +31,15 @@ const uint8_t http1_classes[256] = {
     ['<'] = HTTP1_VALUE,    ['='] = NAME,
     ['>'] = HTTP1_VALUE,    ['?'] = QUERY,
     ['@'] = PCHAR,          ['A' ... 'Z'] = LETTER,
-    ['['] = QUERY,          ['\\'] = QUERY,
-    [']'] = QUERY,          ['^'] = TOKEN | QUERY,
+    ['['] = PCHAR,          ['\\'] = QUERY,
+    [']'] = PCHAR,          ['^'] = TOKEN | QUERY,
     ['_'] = LETTER,         ['`'] = TOKEN | QUERY,
     ['a' ... 'z'] = LETTER, ['{'] = QUERY,
     ['|'] = TOKEN | QUERY,  ['}'] = QUERY,
     ['~'] = LETTER,         [0x80 ... 0xff] = HTTP1_VALUE,
 };
 
-static int hex_value(char c)
+int http1_hex(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -50,8 +51,8 @@ int http1_escape(str s)
 {
     if (s.len < 3 || s.at[0] != '%')
         return -1;
-    int high = hex_value(s.at[1]);
-    int low = hex_value(s.at[2]);
+    int high = http1_hex(s.at[1]);
+    int low = http1_hex(s.at[2]);
     return high < 0 || low < 0 ? -1 : high << 4 | low;
 }
 

@@ -10,8 +10,8 @@
 enum {
     HTTP1_TCHAR = 1, /* of a token, RFC 9110 §5.6.2 */
     HTTP1_VALUE = 2, /* of a field value, white space and obs-text too, RFC 9110 §5.5 */
-    HTTP1_PATH = 4,  /* pchar or "/", without escapes, RFC 3986 §3.3 */
-    HTTP1_QUERY = 8, /* pchar, "/", "?" or what browsers leave unescaped, without escapes */
+    HTTP1_PATH = 4,  /* pchar, "/" or a bracket, without escapes, RFC 3986 §3.3 */
+    HTTP1_QUERY = 8, /* pchar, "/", "?", or what browsers leave as it is, a lone "%" too, RFC 3986 §3.4 */
     HTTP1_HOST = 16, /* of a reg-name, without escapes, RFC 3986 §3.2.2 */
     HTTP1_DIGIT = 32,
 };
@@ -35,6 +35,9 @@ static inline size_t http1_span(str s, unsigned class)
 
 /** The same, with percent-escapes of two hexadecimal digits among them. */
 size_t http1_span_escaped(str s, unsigned class);
+
+/** The value of a hexadecimal digit; -1 when it is none. */
+int http1_hex(char c);
 
 /** The byte that the escape at the front stands for; -1 when there is no well-formed one. */
 int http1_escape(str s);

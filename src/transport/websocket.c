@@ -182,11 +182,12 @@ static int websocket_ping(peer *p, str payload)
     return put_frame(ws, WS_PING, payload);
 }
 
-static void put_close(websocket *ws, int code, str reason)
+/* 0, or -ENOMEM: the peer then sees the end of the stream alone. */
+static int put_close(websocket *ws, int code, str reason)
 {
     char payload[WS_MAX_CONTROL_BYTES];
     size_t len = ws_close_put(code == WS_CODE_NONE ? 0 : code, reason.at, reason.len, payload);
-    put_frame(ws, WS_CLOSE, (str){payload, len}); /* without memory the peer sees the end of the stream alone */
+    return put_frame(ws, WS_CLOSE, (str){payload, len});
 }
 
 /* ------------------------------------------------------------------------------------------------------------ closing */
@@ -219,7 +220,10 @@ static void websocket_close(peer *p, int code, str reason)
 {
     websocket *ws = websocket_of(p);
     drop_message(ws);
-    put_close(ws, code, reason);
+    if (put_close(ws, code, reason)) {
+        end_connection(ws);
+        return;
+    }
     loop_arm(loop_of(ws), &ws->clock, ws->route->options.close_timeout_ms, closing_too_long);
     if (p->stop_reading)
         ws->sink->ops->pause(ws->sink, false);
@@ -435,10 +439,12 @@ static void websocket_sent(void *owner)
 {
     websocket *ws = owner;
     if (ws->peer.stop_reading & PAUSED_BY_REPLIES) {
-        if (ws->sink->queued <= MAX_REPLY_BYTES / 2)
+        if (ws->sink->queued <= MAX_REPLY_BYTES / 2) {
+            ws->reply_bytes = (uint32_t)ws->sink->queued; /* or the next ping would stop it again */
             peer_stop_reading(&ws->peer, PAUSED_BY_REPLIES, false);
-        else
+        } else {
             ws->sink->ops->notify(ws->sink);
+        }
     }
     peer_sent(&ws->peer);
 }

@@ -9,6 +9,9 @@
 
 typedef struct websocket_route websocket_route;
 
+/** What is wrong with the options, as a half-sentence ("has a subprotocol that is no token"); NULL for nothing. Static. */
+const char *websocket_options_problem(const weft_websocket_options *options);
+
 /** A deep copy of the options, with defaults filled in. NULL when there is no memory. */
 websocket_route *websocket_route_new(const weft_websocket_options *options);
 void websocket_route_free(void *route);

@@ -67,6 +67,14 @@ static void fill_defaults(weft_websocket_options *o)
     default_ms(&o->accept_timeout_ms, 10000);
 }
 
+const char *websocket_options_problem(const weft_websocket_options *options)
+{
+    for (const char *const *one = options->subprotocols; one && *one; one++)
+        if (!http1_is_token(str_from(*one)))
+            return "has a subprotocol that is not a token (RFC 6455 §4.1)";
+    return NULL;
+}
+
 websocket_route *websocket_route_new(const weft_websocket_options *options)
 {
     websocket_route *route = mem_zero(sizeof *route);

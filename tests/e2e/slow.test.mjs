@@ -121,7 +121,7 @@ function unread() {
             roundTrips(bystander, 200),
         ]);
         await roundTrips(bystander, 200);
-        checkGrowth(server, before, READERS * 8 * MIB + 32 * MIB, 'unread echoes');
+        checkGrowth(server, before, READERS * 4 * MIB + 16 * MIB, 'unread echoes');
         await Promise.all(clients.map((client, i) => readAll(client, counts[i], told(BINARY, payload))));
     });
 
@@ -163,7 +163,7 @@ function pingFlood() {
         client.socket.pause();
         const count = await writeUntilStalled(client, pings, 1000);
         await roundTrips(bystander, 100);
-        checkGrowth(server, before, 24 * MIB, 'unread pongs');
+        checkGrowth(server, before, 8 * MIB, 'unread pongs');
         client.socket.resume();
         for (let i = 0; i < count * PINGS; i++) await checkPong(client, payloads[i % PINGS]);
         await client.write(closeFrame(1000));
@@ -206,7 +206,7 @@ function lost() {
         const before = memory(server);
         await several(1000, 20, (i) => lose(server, i));
         await descriptorsBack(server, open);
-        checkGrowth(server, before, 16 * MIB, 'lost clients');
+        checkGrowth(server, before, 8 * MIB, 'lost clients');
     });
     onItsOwn('three hundred clients are reset in the middle of their head', async (server) => {
         const open = descriptors(server);

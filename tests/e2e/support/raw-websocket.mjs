@@ -139,7 +139,7 @@ export class RawConnection {
             this.incoming.push(chunk);
             this.wake();
         });
-        socket.on('end', () => this.end('fin'));
+        socket.on('end', () => this.end(isConnected(socket) ? 'fin' : 'reset'));
         socket.on('error', ({ code }) => this.end(code === 'ECONNRESET' || code === 'EPIPE' ? 'reset' : `error ${code}`));
         socket.on('close', () => this.end(this.ended ?? 'closed here'));
     }
@@ -236,6 +236,15 @@ export class RawConnection {
     destroy() {
         this.socket.destroy();
     }
+}
+
+/**
+ * Tells a FIN from a RST that libuv takes for one (it makes an end of file of a hang-up that comes with the last bytes). Only behind one
+ * FIN does the kernel still know the peer; behind two, ours and the peer's, it does not, and there is no telling. The answer is remembered
+ * when it is yes, so this is asked once.
+ */
+function isConnected(socket) {
+    return socket.writableEnded || socket.remoteAddress !== undefined;
 }
 
 function parseHead(text) {

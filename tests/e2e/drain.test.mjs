@@ -1,0 +1,385 @@
+/**
+ * How servers end while clients are connected: everybody is told 1001 behind what is queued for them, nobody can come any more, the
+ * slow get until the deadline and no longer. And how a server goes on when its clients end without a word.
+ */
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import net from 'node:net';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import {
+    BINARY, CLOSE, RawConnection, RawWebSocket, TEXT, closeFrame, closePayload, frame, frameHeader, handshake, told,
+} from './support/raw-websocket.mjs';
+import { binaryOf, memory, openDescriptors, sanitizerSlack, start } from './support/program.mjs';
+import { connect, connectMany } from './support/ws-client.mjs';
+
+const MIB = 1 << 20;
+const REASON = 'the server is going away';
+const GOING_AWAY = `close 1001 ${REASON}`;
+const DRAIN_MS = 5_000;
+const EARLY_MS = DRAIN_MS - 500; /* who ends before it has not waited for the deadline */
+const LATE_MS = DRAIN_MS + 3_000; /* on a busy machine */
+const CROWD = fileURLToPath(new URL('./support/crowd.mjs', import.meta.url));
+
+/* -------------------------------------------------------------------------------------------------------------- the servers */
+
+async function startConformance(t, name) {
+    const server = start(t, binaryOf('WEFT_CONFORMANCE'), [name, '--port', '0']);
+    const [, url] = await server.printed(/^ready (\S+)\n/);
+    return Object.assign(server, { url, port: Number(new URL(url).port) });
+}
+
+async function startDemo(t, which) {
+    const server = start(t, binaryOf('WEFT'), ['demo', '--port', '0', '--ws-port', '0']);
+    const [, broadcast, channel] = await server.printed(/(ws:\S+) [^]*(ws:\S+) .*\n/);
+    const url = which === 'channel' ? channel : broadcast;
+    return Object.assign(server, { url, port: Number(new URL(url).port) });
+}
+
+const SERVERS = {
+    'weft-conformance ws': (t) => startConformance(t, 'ws'),
+    'weft-conformance broadcast': (t) => startConformance(t, 'broadcast'),
+    'weft demo, broadcast': (t) => startDemo(t, 'broadcast'),
+    'weft demo, announcements': (t) => startDemo(t, 'channel'),
+};
+
+/** SIGTERM. The server must end with status 0; resolves to the milliseconds that it took. */
+async function terminate(server) {
+    const since = Date.now();
+    server.child.kill('SIGTERM');
+    assert.equal(await server.end(LATE_MS + DRAIN_MS), 'status 0');
+    return Date.now() - since;
+}
+
+function assertEarly(ms) {
+    assert.ok(ms < EARLY_MS, `it took ${ms} ms though nobody held it up`);
+}
+
+function assertAtDeadline(ms) {
+    assert.ok(ms >= EARLY_MS && ms < LATE_MS, `it took ${ms} ms, not the ${DRAIN_MS} of the deadline`);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- the clients */
+
+async function connectRaw(t, server) {
+    const client = await RawWebSocket.connect(server);
+    t.after(() => client.destroy());
+    return client;
+}
+
+async function openRaw(t, server) {
+    const client = await RawConnection.open(server.port);
+    t.after(() => client.destroy());
+    return client;
+}
+
+/** The server's close frame must be next, with its reason; it is not answered. */
+async function hearsClose(client) {
+    const { opcode, payload } = await client.until(() => client.takeFrame(), 'the close');
+    assert.deepEqual([opcode, payload], [CLOSE, closePayload(1001, REASON)]);
+}
+
+/** Answers the close, and sees the connection end. */
+async function answersClose(client) {
+    await client.write(closeFrame(1001));
+    assert.equal(await client.next(), 'fin');
+    client.leave();
+}
+
+function knock({ port }) {
+    return new Promise((resolve) => {
+        const socket = net.connect(port, '127.0.0.1');
+        socket.on('error', ({ code }) => resolve(code)).on('connect', () => resolve('open'));
+        socket.on('connect', () => socket.destroy());
+    });
+}
+
+/* ----------------------------------------------------------------------------------------------------------- all are told */
+
+function toldAll() {
+    for (const [name, startServer] of Object.entries(SERVERS)) {
+        it(`${name}: 100 clients are told, and it ends at once`, async (t) => {
+            const server = await startServer(t);
+            const clients = await connectMany(t, 100, server.url);
+            assertEarly(await terminate(server));
+            for (const client of clients) assert.equal((await client.rest()).at(-1), GOING_AWAY);
+            assert.equal(server.stderr, '');
+        });
+    }
+    it('without clients it ends at once', async (t) => {
+        const server = await startConformance(t, 'ws');
+        await visit(t, server);
+        assertEarly(await terminate(server));
+    });
+    it('clients that come and go meanwhile are told too, or refused', async (t) => {
+        const server = await startConformance(t, 'ws');
+        await connectMany(t, 20, server.url);
+        const coming = Array.from({ length: 50 }, () => connect(t, server.url).then((client) => client.rest(), String));
+        assertEarly(await terminate(server));
+        for (const how of await Promise.all(coming)) assert.match(String(how), /^close 1001|ECONNREFUSED|ECONNRESET|hang up|closed before/);
+    });
+}
+
+/* ------------------------------------------------------------------------------------------------------ what is queued first */
+
+const NOTES = Array.from({ length: 300 }, (_, i) => `${i}:${'é'.repeat(i)}`);
+
+function queuedFirst() {
+    it('echoes come before the close', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const clients = await connectMany(t, 100, server.url);
+        for (const client of clients) client.send(...NOTES.slice(0, 50));
+        await Promise.all(clients.map((client) => client.settle()));
+        assertEarly(await terminate(server));
+        const all = [...NOTES.slice(0, 50).map((note) => told(TEXT, note)), GOING_AWAY];
+        for (const client of clients) assert.deepEqual(await client.next(all.length), all);
+    });
+    it('what was published comes before the close, to each of 100', async (t) => {
+        const server = await startConformance(t, 'broadcast');
+        const [speaker, ...clients] = await connectMany(t, 101, server.url);
+        speaker.send(...NOTES);
+        await speaker.settle();
+        assertEarly(await terminate(server));
+        const all = [...NOTES.map((note) => told(TEXT, note)), GOING_AWAY];
+        for (const client of clients) assert.deepEqual(await client.next(all.length), all);
+        assert.deepEqual(await speaker.next(), [GOING_AWAY]);
+    });
+    it('those who did not read for a while get it all, then the close', async (t) => {
+        const READERS = 10;
+        const loads = Array.from({ length: 35 }, (_, i) => Buffer.alloc(100_000, `load ${i};`));
+        const server = await startConformance(t, 'broadcast');
+        const [speaker, witness] = await connectMany(t, 2, server.url);
+        const readers = await Promise.all(Array.from({ length: READERS }, () => connectRaw(t, server)));
+        for (const reader of readers) reader.socket.pause();
+        speaker.send(...loads);
+        await speaker.settle();
+        server.child.kill('SIGTERM');
+        assert.equal((await witness.next(loads.length + 1)).at(-1), GOING_AWAY);
+        for (const reader of readers) reader.socket.resume();
+        for (const reader of readers) await readsAll(reader, loads);
+        assert.equal(await server.end(LATE_MS), 'status 0');
+    });
+}
+
+async function readsAll(reader, loads) {
+    for (const load of loads) assert.equal(await reader.next(), told(BINARY, load));
+    await hearsClose(reader);
+    await answersClose(reader);
+}
+
+/* -------------------------------------------------------------------------------------------------------------- the stubborn */
+
+function stubborn() {
+    it('one who never answers the close is waited for until the deadline', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const client = await connectRaw(t, server);
+        const ending = terminate(server);
+        await hearsClose(client);
+        assertAtDeadline(await ending);
+        assert.equal(client.incoming.length, 0);
+        assert.match(await client.next(), /^(fin|reset)$/);
+    });
+    it('nor do a hundred, who go on talking', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const clients = await Promise.all(Array.from({ length: 100 }, () => connectRaw(t, server)));
+        const polite = await connect(t, server.url);
+        const ending = terminate(server);
+        for (const client of clients) {
+            await hearsClose(client);
+            await client.write(frame(TEXT, 'I am not done'));
+        }
+        assert.deepEqual(await polite.next(), [GOING_AWAY]);
+        assertAtDeadline(await ending);
+        for (const client of clients) assert.match(await client.next(), /^(fin|reset)$/, 'nothing is echoed behind the close');
+    });
+    it('one who reads nothing of what is queued is cut at the deadline', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const client = await connectRaw(t, server);
+        await asksForEcho(client, Buffer.alloc(16 * MIB, 'unread'));
+        client.socket.pause();
+        assertAtDeadline(await terminate(server));
+    });
+    it('one who answers late ends it then', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const [first, second] = [await connectRaw(t, server), await connectRaw(t, server)];
+        const ending = terminate(server);
+        await hearsClose(first);
+        await hearsClose(second);
+        await answersClose(first);
+        assert.equal(server.how, undefined, 'it waits for the second');
+        await answersClose(second);
+        assertEarly(await ending);
+    });
+}
+
+/* --------------------------------------------------------------------------------------------------------------- newcomers */
+
+/** A server in the middle of its drain, held there by a client who has not answered yet. */
+async function draining(t, startServer, prepare = () => {}) {
+    const server = await startServer(t);
+    const holder = await connectRaw(t, server);
+    await prepare(server);
+    await visit(t, server);
+    server.child.kill('SIGTERM');
+    while (!/^close/.test(await holder.next())) continue;
+    return { server, holder };
+}
+
+function newcomers() {
+    const startServer = SERVERS['weft-conformance ws'];
+    const WHOLE = handshake(1, 'AAAAAAAAAAAAAAAAAAAAAA==');
+    const HALF = WHOLE.length >> 1;
+
+    for (const [name, startAny] of Object.entries(SERVERS)) {
+        it(`${name} takes no connection while it drains`, async (t) => {
+            const { server, holder } = await draining(t, startAny);
+            for (let i = 0; i < 5; i++) assert.equal(await knock(server), 'ECONNREFUSED');
+            assert.equal(server.how, undefined, 'it still drains');
+            await answersClose(holder);
+            assert.equal(await server.end(EARLY_MS), 'status 0');
+        });
+    }
+    it('a connection that has asked for nothing is ended', async (t) => {
+        let idle;
+        const { server, holder } = await draining(t, startServer, async (at) => (idle = await openRaw(t, at)));
+        assert.equal((await idle.readRest()).toString(), '');
+        assert.equal(idle.ended, 'fin');
+        idle.leave();
+        await answersClose(holder);
+        assert.equal(await server.end(EARLY_MS), 'status 0');
+    });
+    it('a handshake that had begun may end, and is told', async (t) => {
+        let half;
+        const { server, holder } = await draining(t, startServer, async (at) => {
+            half = await connectHalf(t, at, WHOLE.subarray(0, HALF));
+        });
+        await half.write(WHOLE.subarray(HALF));
+        await half.readUpgrade('AAAAAAAAAAAAAAAAAAAAAA==');
+        await hearsClose(half);
+        await answersClose(half);
+        await answersClose(holder);
+        assert.equal(await server.end(EARLY_MS), 'status 0');
+    });
+    it('a handshake that never ends is cut at the deadline', async (t) => {
+        const server = await startServer(t);
+        await connectHalf(t, server, WHOLE.subarray(0, HALF));
+        await visit(t, server);
+        assertAtDeadline(await terminate(server));
+    });
+}
+
+/** A connection over which the first bytes of a handshake have been sent. */
+async function connectHalf(t, server, bytes) {
+    const client = await RawWebSocket.open(server.port);
+    t.after(() => client.destroy());
+    await client.write(bytes);
+    return client;
+}
+
+/** Comes and goes: the server runs then, and knows all who came before. */
+async function visit(t, server) {
+    const client = await connect(t, server.url);
+    client.socket.close(1000);
+    assert.equal((await client.rest()).at(-1), 'close 1000');
+}
+
+/* ---------------------------------------------------------------------------------------------------------- large transfers */
+
+/** Sends a message and waits until its echo begins to come, so that the server has it whole. */
+async function asksForEcho(client, payload) {
+    await client.write(frame(BINARY, payload));
+    await client.until(() => client.incoming.length > 0 || undefined, 'the echo');
+}
+
+/** Takes `count` bytes a little at a time: pauses after each chunk until the event loop has been round. */
+async function sips(client, count) {
+    const hash = createHash('sha1');
+    for (let left = count; left > 0;) {
+        await client.until(() => client.incoming.length > 0 || undefined, 'more of the echo');
+        client.socket.pause();
+        const bytes = client.incoming.take(Math.min(left, client.incoming.length));
+        hash.update(bytes);
+        left -= bytes.length;
+        await new Promise(setImmediate);
+        client.socket.resume();
+    }
+    return hash.digest('hex');
+}
+
+function transfers() {
+    const payload = Buffer.from(Uint32Array.from({ length: 4 * MIB }, (_, i) => Math.imul(i, 2654435761)).buffer);
+
+    it('16 MiB on their way to a slow reader arrive whole, then the close', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const [client, witness] = [await connectRaw(t, server), await connect(t, server.url)];
+        await asksForEcho(client, payload);
+        client.socket.pause();
+        const ending = terminate(server);
+        assert.deepEqual(await witness.next(), [GOING_AWAY]);
+        client.socket.resume();
+        const header = frameHeader(BINARY, payload.length, { mask: null });
+        await client.until(() => client.incoming.length >= header.length || undefined, 'the header');
+        assert.deepEqual(client.incoming.take(header.length), header);
+        assert.equal(await sips(client, payload.length), createHash('sha1').update(payload).digest('hex'));
+        await hearsClose(client);
+        await answersClose(client);
+        assert.ok((await ending) < LATE_MS);
+    });
+    it('16 MiB on their way in are let go: the sender hears the close', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const client = await connectRaw(t, server);
+        await client.write(Buffer.concat([frameHeader(BINARY, payload.length, { mask: Buffer.alloc(4) }), payload.subarray(0, 8 * MIB)]));
+        const ending = terminate(server);
+        await hearsClose(client);
+        await client.write(payload.subarray(8 * MIB));
+        await answersClose(client);
+        assertEarly(await ending);
+    });
+}
+
+/* ------------------------------------------------------------------------------------------------------- clients that are gone */
+
+const CROWD_SIZE = 200;
+
+/** A process with 200 clients, which is killed with the kernel's help alone. */
+async function killsCrowd(t, server, open) {
+    const crowd = start(t, process.execPath, [CROWD, server.url, `${CROWD_SIZE}`]);
+    await crowd.printed(/^open\n/);
+    assert.ok((await openDescriptors(server)) >= open + CROWD_SIZE);
+    crowd.kill();
+    assert.equal(await crowd.end(), 'SIGKILL');
+    await openDescriptors(server, open);
+}
+
+function killed() {
+    for (const [name, startServer] of Object.entries(SERVERS)) {
+        it(`${name}: ${CROWD_SIZE} clients are killed at once, again and again`, async (t) => {
+            const server = await startServer(t);
+            const [speaker, listener] = await connectMany(t, 2, server.url);
+            const open = await openDescriptors(server);
+            await killsCrowd(t, server, open);
+            const before = memory(server);
+            for (let round = 0; round < 4; round++) {
+                await killsCrowd(t, server, open);
+                await Promise.all([speaker.settle(), listener.settle()]);
+            }
+            const growth = memory(server) - before;
+            assert.ok(growth < MIB / 2 + sanitizerSlack(server), `memory grew by ${growth} bytes of ${before}`);
+            speaker.send('who is left?');
+            await speaker.settle();
+            assertEarly(await terminate(server));
+            for (const client of [speaker, listener]) assert.equal((await client.rest()).at(-1), GOING_AWAY);
+        });
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- the suite */
+
+describe('drain', { concurrency: 1 }, () => {
+    describe('told', { concurrency: 1 }, toldAll);
+    describe('queued first', { concurrency: 1 }, queuedFirst);
+    describe('stubborn', { concurrency: 4 }, stubborn);
+    describe('newcomers', { concurrency: 2 }, newcomers);
+    describe('transfers', { concurrency: 1 }, transfers);
+    describe('killed', { concurrency: 1 }, killed);
+});
