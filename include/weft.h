@@ -8,7 +8,8 @@
  *    can never crash.
  *  - Option structs are zero-initialisable; zero means the default that stands beside the field. They are copied when
  *    registered, so they may be `static const` or temporary.
- *  - Callbacks run on the application's loop thread, never on the stack of a weft_ call. Those of one peer never overlap and
+ *  - "On the loop" means on the thread that runs the application, or that stepped it last.
+ *  - Callbacks run on that thread, never on the stack of a weft_ call. Those of one peer never overlap and
  *    come as: open, message*, close.
  *  - Borrowed bytes (weft_message, weft_request, reasons) are valid until the callback returns.
  */
@@ -51,8 +52,9 @@ typedef struct {
  * 0 or more is good, negative is an error: -errno above -4096, WEFT_E_* below. Outputs are untouched on failure. */
 
 enum {
-    WEFT_QUEUED = 1,            /* taken whole; the peer's queue is now at or over its limit: wait for `drain` */
-    WEFT_E_FULL = -5000,        /* not taken: the queue (or the loop's inbox) was at its limit before the call */
+    WEFT_QUEUED = 1,     /* taken whole; the peer's queue is now at or over its limit: wait for `drain` */
+    WEFT_E_FULL = -5000, /* not taken: the queue (or the loop's inbox) was at its limit before the call, or the peer has
+                                   yet to be sent what was published to it before */
     WEFT_E_CLOSED = -5001,      /* the peer, exchange or application is gone */
     WEFT_E_THREAD = -5002,      /* this call belongs on the peer's loop */
     WEFT_E_UTF8 = -5003,        /* TEXT that is not UTF-8 */
@@ -118,8 +120,8 @@ typedef struct {
  * Errors: WEFT_E_INVALID for an address that cannot be read, -EADDRINUSE and the like from the system; both stick. */
 static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options);
 
-/** The address of the n-th listener (from 0) as a URL with its real port; NULL past the last. Lives as long as the
- * application. */
+/** The address of the n-th listening socket (from 0; a name may have several addresses) as a URL with its real port; NULL past the last. Lives
+ * as long as the application. */
 WEFT_API const char *weft_listening(const weft *app, size_t n);
 
 /** Runs until weft_stop(). Takes no signal. Returns 0, or the first configuration error. */
@@ -159,7 +161,7 @@ WEFT_API weft_str weft_request_header(const weft_request *request,
                                       const char *name); /* the first of that name, any case */
 WEFT_API weft_str weft_request_cookie(const weft_request *request, const char *name);
 WEFT_API weft_str weft_request_address(const weft_request *request);      /* `127.0.0.1:5000`, `[::1]:5000`, `unix` */
-WEFT_API weft_str weft_request_subprotocols(const weft_request *request); /* offered, comma-separated */
+WEFT_API weft_str weft_request_subprotocols(const weft_request *request); /* the first field of them */
 
 /* -------------------------------------------------------------------------------------------------------------- routes
  * A path is literal (`/chat`), has parameters (`/rooms/:room`, one segment each), or ends in a wildcard (`/static/` + `*`).
@@ -177,7 +179,8 @@ typedef struct {
     void (*request)(weft_exchange exchange, const weft_request *request, void *user);
     void (*open)(weft_peer peer);
     void (*message)(weft_peer peer, const weft_message *message);
-    void (*drain)(weft_peer peer); /* the queue has fallen to half its limit: go on sending */
+    /* after WEFT_QUEUED or WEFT_E_FULL, during which the peer is not read from: its queue has fallen to half its limit */
+    void (*drain)(weft_peer peer);
     /* answers to weft_ping(); the time is that since the latest one, 0 for a pong that nobody asked for */
     void (*pong)(weft_peer peer, weft_str payload, uint32_t round_trip_us);
     void (*close)(weft_peer peer, int code, weft_str reason); /* exactly once; 1006 when no close frame came */
@@ -186,7 +189,7 @@ typedef struct {
     size_t max_message_bytes;        /* 1 MiB; a larger message fails the connection with 1009 */
     size_t max_queued_bytes;         /* 1 MiB */
     uint32_t ping_interval_ms;       /* 25,000 without a byte from the peer; WEFT_NEVER: no pings */
-    uint32_t ping_timeout_ms;        /* 20,000 more without one: gone (1006) */
+    uint32_t ping_timeout_ms;        /* 20,000 more without one: gone (1006); WEFT_NEVER: pinged, never dropped */
     uint32_t close_timeout_ms;       /* 5,000 for the peer's close frame */
     uint32_t accept_timeout_ms;      /* 10,000 for weft_accept() or weft_reject(); then 503 */
 } weft_websocket_options;
@@ -224,7 +227,7 @@ WEFT_API int weft_send_data(weft_peer peer, weft_kind kind, const void *data, si
 /** Sends a ping with at most 125 bytes; the answer comes as `pong`. Any thread. */
 WEFT_API int weft_ping(weft_peer peer, weft_str payload);
 
-/** Closes after what is queued: code 1000-1003, 1007-1014 or 3000-4999, reason at most 123 bytes of UTF-8 or NULL. Code 0: a close
+/** Closes after what is queued (what a lagging subscription has yet to be sent is not): code 1000-1003, 1007-1014 or 3000-4999, reason at most 123 bytes of UTF-8 or NULL. Code 0: a close
  * frame without one. Any thread. */
 WEFT_API int weft_close(weft_peer peer, int code, const char *reason);
 
@@ -298,7 +301,7 @@ static inline int weft_publish(weft *app, const char *topic, const weft_message 
 WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
 
 /* -------------------------------------------------------------------------------------------------------------- timers
- * On the loop, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
+ * On the loop's thread, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
 
 typedef void (*weft_timer_fn)(weft *app, void *user);
 typedef void (*weft_peer_timer_fn)(weft_peer peer, void *user);

@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <time.h>
 
 enum {
     DEFAULT_DRAIN_TIMEOUT_MS = 5000,
@@ -293,6 +294,32 @@ int weft_fd(weft *app)
     return error ? error : loop_fd(&app->loop);
 }
 
+static sigset_t only_sigpipe(void)
+{
+    sigset_t pipe;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    return pipe;
+}
+
+/* A callback that writes to a closed pipe gets EPIPE, not its end. True when one was pending before. */
+static bool block_sigpipe(sigset_t *ret_before)
+{
+    sigset_t pipe = only_sigpipe(), pending;
+    pthread_sigmask(SIG_BLOCK, &pipe, ret_before);
+    return sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
+}
+
+/* Takes away what came meanwhile: it would end the process now. */
+static void unblock_sigpipe(const sigset_t *before, bool was_pending)
+{
+    sigset_t pipe = only_sigpipe();
+    if (!was_pending)
+        while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, before, NULL);
+}
+
 int weft_run(weft *app)
 {
     int error = start(app);
@@ -300,15 +327,13 @@ int weft_run(weft *app)
         return error;
     if (is_running(app))
         return WEFT_E_INVALID;
-    sigset_t pipe, before;
-    sigemptyset(&pipe);
-    sigaddset(&pipe, SIGPIPE);
-    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    sigset_t before;
+    bool was_pending = block_sigpipe(&before);
     atomic_store_explicit(&app->running, true, memory_order_relaxed);
     while (turn(app, -1, &error))
         continue;
     atomic_store_explicit(&app->running, false, memory_order_relaxed);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    unblock_sigpipe(&before, was_pending);
     return error ? error : app->error;
 }
 
@@ -329,6 +354,14 @@ static void on_signal(int number)
     weft_stop(atomic_load(&stopped_by_signal));
 }
 
+/* A signal that the process was started to ignore (nohup, a shell's background) stays ignored. */
+static void take_signal(int number, struct sigaction *ret_old)
+{
+    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    if (sigaction(number, NULL, ret_old) == 0 && ret_old->sa_handler != SIG_IGN)
+        sigaction(number, &stop, NULL);
+}
+
 int weft_run_until_signal(weft *app)
 {
     if (!app)
@@ -336,9 +369,9 @@ int weft_run_until_signal(weft *app)
     weft *nobody = NULL;
     if (!atomic_compare_exchange_strong(&stopped_by_signal, &nobody, app))
         return app_fail(app, WEFT_E_INVALID, "another application of this process already runs until a signal");
-    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART}, old_term, old_int;
-    sigaction(SIGTERM, &stop, &old_term);
-    sigaction(SIGINT, &stop, &old_int);
+    struct sigaction old_term, old_int;
+    take_signal(SIGTERM, &old_term);
+    take_signal(SIGINT, &old_int);
     int error = weft_run(app);
     sigaction(SIGTERM, &old_term, NULL);
     sigaction(SIGINT, &old_int, NULL);

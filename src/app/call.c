@@ -75,14 +75,21 @@ int call_to_handle(const call_spec *spec)
 
 void *call_here(uint64_t id, slot_kind kind, int *ret_error)
 {
-    void *value = NULL;
-    call_place place = call_locate(id, kind, &value);
+    weft *app = id ? call_app(id) : NULL;
+    void *value = app ? slots_get(&app->table, id, kind) : NULL;
     if (ret_error)
-        *ret_error = place == CALL_ELSEWHERE ? WEFT_E_THREAD : place == CALL_GONE ? WEFT_E_CLOSED : 0;
+        *ret_error = value ? 0 : app || !id ? WEFT_E_CLOSED : WEFT_E_THREAD;
     return value;
 }
 
-weft *call_app(void)
+weft *call_app(uint64_t id)
 {
-    return loop_here()->owner;
+    loop *l = loop_driven(handle_loop(id));
+    return l ? l->owner : NULL;
+}
+
+weft *call_app_unstarted(uint64_t id)
+{
+    loop *l = id ? loop_unstarted(handle_loop(id)) : NULL;
+    return l ? l->owner : NULL;
 }

@@ -55,7 +55,10 @@ int call_to_handle(const call_spec *spec);
 /** What a handle stands for, on its own loop; with another thread or a stale handle NULL and *ret_error. ret_error may be NULL. */
 void *call_here(uint64_t id, slot_kind kind, int *ret_error);
 
-/** The running application of a handle, for code on its loop. */
-weft *call_app(void);
+/** The application of a handle when this thread drives its loop; NULL else. */
+weft *call_app(uint64_t id);
+
+/** The application of a handle that was made while nothing runs yet; NULL else. */
+weft *call_app_unstarted(uint64_t id);
 
 #endif

@@ -186,7 +186,7 @@ size_t weft_queued(weft_peer handle)
 
 weft *weft_of(weft_peer handle)
 {
-    return peer_of(handle.id, NULL) ? call_app() : NULL;
+    return peer_of(handle.id, NULL) ? call_app(handle.id) : NULL;
 }
 
 void *weft_user(weft_peer handle)

@@ -71,6 +71,8 @@ int weft_publish_sized(weft *app, const char *name, const weft_message *message,
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
     bool here = loop_here() == &app->loop;
+    if (here && app->state == APP_STOPPED)
+        return WEFT_E_CLOSED;
     bool checked = here && hub_knows_text(&app->hub, message->data);
     int error = make_blob(here ? &app->loop.blocks : NULL, message, checked, &body);
     if (error)
@@ -105,7 +107,9 @@ int weft_post(weft *app, void (*fn)(weft *app, void *user), void *user)
 
 static weft_timer start_timer(weft *app, const timer_spec *spec)
 {
-    if (!app || !spec->fn || (app->state != APP_CONFIGURING && loop_here() != &app->loop))
+    if (!app || !spec->fn)
+        return (weft_timer){0};
+    if (loop_driven(app->loop.index) != &app->loop && loop_unstarted(app->loop.index) != &app->loop)
         return (weft_timer){0};
     return hub_timer_start(&app->hub, NULL, spec);
 }
@@ -130,8 +134,11 @@ weft_timer weft_peer_after(weft_peer handle, uint32_t ms, weft_peer_timer_fn fn,
 
 int weft_cancel(weft_timer handle)
 {
+    weft *app = call_app_unstarted(handle.id);
     int error;
+    if (app)
+        return hub_timer_cancel(&app->hub, handle);
     if (!call_here(handle.id, SLOT_TIMER, &error))
         return error;
-    return hub_timer_cancel(&call_app()->hub, handle);
+    return hub_timer_cancel(&call_app(handle.id)->hub, handle);
 }

@@ -87,7 +87,8 @@ weft_str weft_request_path(const weft_request *request)
 
 weft_str weft_request_query(const weft_request *request)
 {
-    return (str){request->bytes + request->head->query_at, request->head->query_len};
+    const http1_head *head = request->head;
+    return head->query_len ? (str){request->bytes + head->query_at, head->query_len} : (str){NULL, 0};
 }
 
 weft_str weft_request_param(const weft_request *request, const char *name)

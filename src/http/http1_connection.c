@@ -5,8 +5,10 @@
 #include <errno.h>
 #include <time.h>
 
-/* While an answer is awaited this much of what follows is kept unread; then reading stops. */
-enum { MAX_PIPELINED_BYTES = HTTP1_MAX_HEAD_BYTES };
+enum {
+    MAX_PIPELINED_BYTES = HTTP1_MAX_HEAD_BYTES, /* kept unread while an answer is awaited; then reading stops */
+    MAX_UNSENT_BYTES = 64 * 1024,               /* of answers that the client does not take; then no request is read */
+};
 
 typedef struct {
     http_server *server;
@@ -120,14 +122,19 @@ static void idle_deadline(timer *t)
     connection_end(CONTAINER(t, http1_connection, deadline));
 }
 
+static void go_on_reading(http1_connection *c)
+{
+    if (!c->paused)
+        return;
+    c->paused = false;
+    c->sink->ops->pause(c->sink, false);
+}
+
 /* The connection is ready for the next request, or for the end that came meanwhile: the sink tells either. */
 static void next_request(http1_connection *c)
 {
     loop_arm(c->server->net->loop, &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
-    if (c->paused) {
-        c->paused = false;
-        c->sink->ops->pause(c->sink, false);
-    }
+    go_on_reading(c);
     c->sink->ops->rebind(c->sink);
 }
 
@@ -204,36 +211,51 @@ static void not_found(exchange *e, const route_match *match)
     exchange_answer(e, &answer);
 }
 
+static bool has_body(const http1_head *head)
+{
+    return head->body == HTTP1_CHUNKED || (head->body == HTTP1_LENGTH && head->content_length);
+}
+
+/* Serves c->exchange, which may be answered, and the connection gone, afterwards. */
+static void route_request(http1_connection *c, const http1_head *head, const char *at, bool upgrade)
+{
+    char path[HTTP1_MAX_LINE_BYTES + 1];
+    str raw = {at + head->path_at, head->path_len};
+    route_match match = {0};
+    if (str_equal(raw, STR("*"))) { /* OPTIONS * asks about the server, not about a path */
+        not_found(c->exchange, &match);
+        return;
+    }
+    int64_t path_len = http1_decode_path(raw, path);
+    if (path_len < 0) {
+        exchange_refuse(c->exchange, 400, STR("malformed path\n"));
+        return;
+    }
+    weft_request request = {.head = head, .bytes = at, .path = {path, (size_t)path_len}, .sink = c->sink};
+    match = router_find(c->server->routes, c->port, http1_method(head, at), upgrade, request.path);
+    request.route = match.found;
+    if (match.found)
+        match.found->spec.serve(c->exchange, &request, match.found->spec.user);
+    else
+        not_found(c->exchange, &match);
+}
+
 /* The head is complete: `at` holds its bytes. The connection may be gone afterwards. */
 static void dispatch(http1_connection *c, const http1_head *head, const char *at)
 {
-    char path[HTTP1_MAX_LINE_BYTES + 1];
-    int64_t path_len = http1_decode_path((str){at + head->path_at, head->path_len}, path);
-    if (path_len < 0) {
-        refuse(c, 400, STR("malformed path\n"));
-        return;
-    }
     exchange *e = exchange_new(c->server->table, &c->server->net->loop->blocks, &http1_exchange_ops, c);
     if (!e) {
         connection_abort(c);
         return;
     }
+    bool upgrade = ws_handshake_wanted(head, at);
     c->exchange = e;
     e->context = c->server->context;
+    e->head_only = str_equal(http1_method(head, at), STR("HEAD"));
     c->minor_0 = head->minor == 0;
-    c->keep_alive =
-        head->keep_alive && (head->body == HTTP1_NO_BODY || (head->body == HTTP1_LENGTH && !head->content_length));
-    str method = http1_method(head, at);
-    e->head_only = str_equal(method, STR("HEAD"));
+    c->keep_alive = head->keep_alive && !has_body(head) && !upgrade; /* a refused upgrade ends the connection */
     loop_cancel(c->server->net->loop, &c->deadline);
-
-    weft_request request = {.head = head, .bytes = at, .path = {path, (size_t)path_len}, .sink = c->sink};
-    route_match match = router_find(c->server->routes, c->port, method, ws_handshake_wanted(head, at), request.path);
-    request.route = match.found;
-    if (match.found)
-        match.found->spec.serve(e, &request, match.found->spec.user);
-    else
-        not_found(e, &match);
+    route_request(c, head, at, upgrade);
 }
 
 static bool new_head(http1_connection *c)
@@ -247,20 +269,46 @@ static bool new_head(http1_connection *c)
     return true;
 }
 
-/* An answer is awaited: what follows stays where it is, within bounds. */
+static void stop_reading(http1_connection *c)
+{
+    if (c->paused)
+        return;
+    c->paused = true;
+    c->sink->ops->pause(c->sink, true);
+}
+
+static bool too_much_unsent(const http1_connection *c)
+{
+    return c->sink->queued >= MAX_UNSENT_BYTES;
+}
+
+/* An answer is awaited, or the client does not take those that it has: what follows stays where it is, within bounds. */
 static size_t hold_back(http1_connection *c, size_t len)
 {
-    if (len >= MAX_PIPELINED_BYTES && !c->paused) {
-        c->paused = true;
-        c->sink->ops->pause(c->sink, true);
+    if (!c->exchange) {
+        stop_reading(c);
+        c->sink->ops->notify(c->sink);
+    } else if (len >= MAX_PIPELINED_BYTES) {
+        stop_reading(c);
     }
     return 0;
+}
+
+static void connection_sent(void *owner)
+{
+    http1_connection *c = owner;
+    if (c->exchange)
+        return; /* its answer goes on reading */
+    if (c->sink->queued > MAX_UNSENT_BYTES / 2)
+        c->sink->ops->notify(c->sink);
+    else
+        go_on_reading(c);
 }
 
 static size_t connection_data(void *owner, char *at, size_t len)
 {
     http1_connection *c = owner;
-    if (c->exchange)
+    if (c->exchange || too_much_unsent(c))
         return hold_back(c, len);
     if (!c->head && !new_head(c)) {
         connection_abort(c);
@@ -302,6 +350,7 @@ static void connection_gone(void *owner, int error)
 static const sink_events http1_events = {
     .data = connection_data,
     .eof = connection_eof,
+    .sent = connection_sent,
     .gone = connection_gone,
 };
 

@@ -103,7 +103,7 @@ static void peer_task(loop_task *task)
     if (!p->leaving && p->n_lagging)
         hub_serve_lagging(p->hub, p);
     if (!p->leaving && (p->want_drain || p->stop_reading & PAUSED_BY_QUEUE)) {
-        if (queue_is_low(p))
+        if (queue_is_low(p) && !p->n_lagging)
             peer_drained(p);
         else
             p->ops->notify(p);
@@ -126,13 +126,19 @@ void peer_stop_reading(peer *p, uint8_t why, bool stop)
         p->ops->pause(p);
 }
 
+/* The program has to wait for `drain`, and what the peer sends meanwhile waits in its socket. */
+static void peer_await_room(peer *p)
+{
+    p->want_drain = true;
+    peer_stop_reading(p, PAUSED_BY_QUEUE, true);
+    p->ops->notify(p);
+}
+
 int peer_queued_result(peer *p)
 {
     if (p->ops->queued(p) < p->rules->max_queued_bytes)
         return 0;
-    p->want_drain = true;
-    peer_stop_reading(p, PAUSED_BY_QUEUE, true);
-    p->ops->notify(p);
+    peer_await_room(p);
     return WEFT_QUEUED;
 }
 
@@ -175,9 +181,9 @@ int peer_send(peer *p, const weft_message *message)
     hub_catch_up(p->hub, p);
     if (p->leaving) /* no memory to catch up with */
         return -ENOMEM;
-    if (p->ops->queued(p) >= p->rules->max_queued_bytes) {
-        peer_queued_result(p);
-        return WEFT_E_FULL;
+    if (p->n_lagging || p->ops->queued(p) >= p->rules->max_queued_bytes) {
+        peer_await_room(p);
+        return WEFT_E_FULL; /* while it lags too: what was published before comes first */
     }
     int result = send_checked(p, message);
     if (result == -ENOMEM)

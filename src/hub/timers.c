@@ -21,6 +21,17 @@ static void timer_free(program_timer *t)
     mem_free(t);
 }
 
+static void timer_fired(timer *clock);
+
+/* Counted from when it was due, so that lateness does not add up; what was missed altogether is skipped. */
+static void repeat(program_timer *t)
+{
+    loop *l = t->hub->loop;
+    uint64_t ms = t->spec.ms ? t->spec.ms : 1;
+    uint64_t at_ms = t->clock.at_ms + ms;
+    wheel_arm(&l->wheel, &t->clock, at_ms > l->now_ms ? at_ms : l->now_ms + ms, timer_fired);
+}
+
 static void timer_fired(timer *clock)
 {
     program_timer *t = CONTAINER(clock, program_timer, clock);
@@ -28,7 +39,7 @@ static void timer_fired(timer *clock)
     hub *h = t->hub;
     peer *p = t->peer;
     if (spec.repeat)
-        loop_arm(h->loop, clock, spec.ms ? spec.ms : 1, timer_fired);
+        repeat(t);
     else
         timer_free(t);
     if (!p)

@@ -15,6 +15,10 @@ enum { NS_PER_MS = 1000000 };
 static struct {
     inbox box;
     bool taken; /* under places_lock */
+    /* Who stepped it last: the address of that thread's `here`. Relaxed, like `loop`: a thread can only find itself, whose
+     * own stores it sees; and nobody else runs a loop that was not started. */
+    _Atomic(const void *) driver;
+    _Atomic(loop *) loop;
 } places[LOOP_MAX];
 
 static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -24,6 +28,20 @@ static _Thread_local loop *here;
 loop *loop_here(void)
 {
     return here;
+}
+
+loop *loop_driven(unsigned index)
+{
+    assert(index < LOOP_MAX);
+    const void *driver = atomic_load_explicit(&places[index].driver, memory_order_relaxed);
+    return driver == &here ? atomic_load_explicit(&places[index].loop, memory_order_relaxed) : NULL;
+}
+
+loop *loop_unstarted(unsigned index)
+{
+    assert(index < LOOP_MAX);
+    const void *driver = atomic_load_explicit(&places[index].driver, memory_order_relaxed);
+    return driver ? NULL : atomic_load_explicit(&places[index].loop, memory_order_relaxed);
 }
 
 inbox *loop_inbox(unsigned index)
@@ -264,6 +282,8 @@ static int take_place(loop *l)
 
 static void leave_place(loop *l)
 {
+    atomic_store_explicit(&places[l->index].loop, NULL, memory_order_relaxed);
+    atomic_store_explicit(&places[l->index].driver, NULL, memory_order_relaxed);
     pthread_mutex_lock(&places_lock);
     places[l->index].taken = false;
     pthread_mutex_unlock(&places_lock);
@@ -298,8 +318,10 @@ int loop_init(loop *l, void *owner)
         goto leave;
     }
     error = start_inbox(l);
-    if (error == 0)
+    if (error == 0) {
+        atomic_store_explicit(&places[l->index].loop, l, memory_order_relaxed);
         return 0;
+    }
     close(l->epoll_fd);
 leave:
     leave_place(l);
@@ -310,6 +332,8 @@ static loop *enter(loop *l)
 {
     assert(!l->in_step);
     loop *outer = here; /* a callback of one loop may step or end another */
+    if (loop_driven(l->index) != l)
+        atomic_store_explicit(&places[l->index].driver, &here, memory_order_relaxed);
     here = l;
     l->in_step = true;
     return outer;

@@ -80,6 +80,12 @@ int loop_fd(loop *l);
 /** The loop whose turn (or last tasks, in loop_done()) this thread is running; NULL outside. */
 loop *loop_here(void);
 
+/** The loop at a place in the table when this thread was the last to step it, so also between two turns; NULL else. */
+loop *loop_driven(unsigned index);
+
+/** The loop at a place in the table as long as nobody has stepped it; NULL else. */
+loop *loop_unstarted(unsigned index);
+
 /** The inbox at a place in the table; never NULL for an index below LOOP_MAX. Any thread. */
 inbox *loop_inbox(unsigned index);
 

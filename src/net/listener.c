@@ -12,6 +12,7 @@ enum {
     ACCEPTS_A_TURN = 64, /* so that a flood of connects does not starve the connections that are there */
     DEFAULT_BACKLOG = 4096,
     RETRY_MS = 50,
+    TELL_EVERY_MS = 60000, /* a flood of connections must not flood the log */
 };
 
 static const char *unix_path(const address *a)
@@ -98,9 +99,11 @@ static void shed(listener *l)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
                                "Connection: close\r\n\r\n";
-    if (!l->shedding)
+    uint64_t now_ms = l->net->loop->now_ms;
+    if (!l->told_ms || now_ms - l->told_ms >= TELL_EVERY_MS) {
+        l->told_ms = now_ms;
         log_line(l->net->log, WEFT_LOG_WARNING, "out of file descriptors: new connections are turned away (ulimit -n)");
-    l->shedding = true;
+    }
     int fd = -1;
     if (l->reserve_fd >= 0) {
         close(l->reserve_fd);
@@ -125,7 +128,6 @@ static bool accept_some(listener *l, int most)
     for (int i = 0; i < most; i++) {
         int fd = accept_one(l);
         if (fd >= 0) {
-            l->shedding = false;
             l->accepted(l, fd);
             continue;
         }

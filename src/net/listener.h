@@ -23,7 +23,7 @@ struct listener {
     int reserve_fd; /* given up to shed when descriptors run out; -1 for none */
     timer retry;    /* armed while accepting has to wait */
     uint64_t n_shed;
-    bool shedding; /* the log has been told */
+    uint64_t told_ms; /* when the log was last told that descriptors have run out; 0: never */
 };
 
 /** Binds and listens (on failure nothing is left open). 0 or -errno. A Unix socket's file that nobody listens on is replaced. */

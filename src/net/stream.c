@@ -3,16 +3,19 @@
 #include "base/mem.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    N_IOV = 64,          /* spans sent by one system call */
-    FIRST_SPANS = 4,     /* room of a fresh queue */
-    MAX_RECEIVES = 8,    /* of one large frame in one turn */
-    SETTLE_BYTES = 1024, /* least size of a chunk for bytes that the socket did not take */
+    N_IOV = 64,            /* spans sent by one system call */
+    FIRST_SPANS = 4,       /* room of a fresh queue */
+    MAX_RECEIVES = 8,      /* of one large frame in one turn */
+    REFERENCE_BYTES = 512, /* smaller images are copied where references would pile up */
+    SETTLE_BYTES = 1024,   /* least size of a chunk for bytes that the socket did not take */
 };
 
 static const sink_ops stream_sink_ops;
@@ -185,10 +188,18 @@ static bool in_message(const net *n, str bytes)
     return n->message && bytes.at >= n->message->bytes && bytes.at + bytes.len <= n->message->bytes + n->message->len;
 }
 
+/* A reference to a small image is cheaper than its bytes, but not when it waits for long, or in thousands: a span and its chunk are far larger
+ * than what counts as queued. */
+static bool small_and_many(const stream *s, str body)
+{
+    const write_queue *q = s->queue;
+    return body.len < REFERENCE_BYTES && (s->stalled || (q && q->n - q->first >= N_IOV));
+}
+
 static int push_body(stream *s, str body, chunk *owner)
 {
     net *n = s->net;
-    if (owner)
+    if (owner && !small_and_many(s, body))
         return queue_push(s, body.at, body.len, owner);
     if (body.len < NET_COPY_BELOW_BYTES)
         return push_small(s, body);
@@ -316,24 +327,40 @@ static int stream_watch(stream *s)
     uint32_t events = EPOLLERR; /* always told, and keeps a paused stream in epoll, so that a reset is seen */
     if (!s->read_closed && (!s->paused || s->ending))
         events |= EPOLLIN;
-    if (s->queue)
+    if (s->stalled)
         events |= EPOLLOUT;
     return loop_watch(s->net->loop, &s->source, events);
+}
+
+/* Bytes that the system holds and the peer has not acknowledged. */
+static int unacknowledged(const stream *s)
+{
+    int bytes = 0;
+    ioctl(s->source.fd, SIOCOUTQ, &bytes); /* 0 where the system cannot say */
+    return bytes;
+}
+
+/* From now on the peer has NET_WRITE_TIMEOUT_MS to take something. */
+static void wait_for_peer(stream *s)
+{
+    net *n = s->net;
+    list_remove(&s->waiting);
+    list_append(&n->stalled, &s->waiting);
+    s->since_ms = (uint32_t)n->loop->now_ms;
+    s->unacknowledged = unacknowledged(s);
+    if (!timer_armed(&n->tick))
+        loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
 }
 
 /* The socket is full: keep what is left and wait until it can be written. */
 static int stream_stall(stream *s, bool progress)
 {
-    net *n = s->net;
+    bool first = !s->stalled;
+    s->stalled = true;
     if (queue_settle(s) || stream_watch(s))
         return -ENOMEM;
-    if (!progress && list_linked(&s->waiting))
-        return 0;
-    list_remove(&s->waiting);
-    list_append(&n->stalled, &s->waiting);
-    s->since_ms = (uint32_t)n->loop->now_ms;
-    if (!timer_armed(&n->tick))
-        loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
+    if (first || progress)
+        wait_for_peer(s);
     return 0;
 }
 
@@ -357,12 +384,12 @@ static void stream_linger(stream *s)
 
 static void stream_flushed(stream *s)
 {
-    bool stalled = list_linked(&s->waiting);
+    s->stalled = false;
     queue_free(s);
     list_remove(&s->waiting);
     if (s->ending)
         stream_linger(s);
-    else if (stalled && stream_watch(s))
+    else if (stream_watch(s))
         stream_fail(s, -ENOMEM);
 }
 
@@ -458,7 +485,7 @@ static void stream_feed(stream *s, char *at, size_t len)
         len = 0;
     /* the answers may point into the bytes that keep_unread() moves: they go first; and only then is the owner told, who may resume or end */
     bool progress = false;
-    if (!list_linked(&s->waiting))
+    if (!s->stalled)
         progress = stream_send(s);
     else if (s->queue && queue_settle(s))
         stream_fail(s, -ENOMEM);
@@ -491,7 +518,7 @@ static void stream_eof(stream *s)
     }
     if (!s->ending)
         s->base.events->eof(s->base.owner);
-    if (!s->closed && !list_linked(&s->waiting))
+    if (!s->closed && !s->stalled)
         stream_flush(s);
 }
 
@@ -698,7 +725,7 @@ static void flush_dirty(loop_task *task)
             feed_unread(s);
         if (s->closed)
             continue;
-        if (!list_linked(&s->waiting))
+        if (!s->stalled)
             stream_flush(s);
         else if (s->queue && queue_settle(s))
             stream_fail(s, -ENOMEM);
@@ -711,12 +738,21 @@ static bool older_than(const net *n, const stream *s, uint32_t ms)
     return (uint32_t)n->loop->now_ms - s->since_ms >= ms;
 }
 
+/* A full socket is writable again only when much of it is free: a peer that reads slowly is seen by what it acknowledges. */
+static void end_or_go_on(stream *s)
+{
+    if (unacknowledged(s) < s->unacknowledged)
+        wait_for_peer(s);
+    else
+        stream_fail(s, -ETIMEDOUT);
+}
+
 static void net_tick(timer *t)
 {
     net *n = CONTAINER(t, net, tick);
     list_node *node;
     while ((node = list_first(&n->stalled)) && older_than(n, CONTAINER(node, stream, waiting), NET_WRITE_TIMEOUT_MS))
-        stream_fail(CONTAINER(node, stream, waiting), -ETIMEDOUT);
+        end_or_go_on(CONTAINER(node, stream, waiting));
     while ((node = list_first(&n->lingering)) && older_than(n, CONTAINER(node, stream, waiting), NET_LINGER_MS))
         stream_close(CONTAINER(node, stream, waiting));
     if (!list_empty(&n->stalled) || !list_empty(&n->lingering))

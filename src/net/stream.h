@@ -35,8 +35,9 @@ struct stream {
     chunk *unread;      /* received, not consumed; NULL for none */
     list_node waiting;  /* in net->stalled, lingering or dead */
     list_node dirty;
-    uint32_t since_ms; /* low bits of the clock: stalled or lingering since */
-    bool paused, notify, feed, lost, ending, lingering, read_closed, is_unix, closed;
+    uint32_t since_ms;  /* low bits of the clock: stalled or lingering since */
+    int unacknowledged; /* bytes that the system held then, when stalled */
+    bool paused, notify, feed, lost, stalled, ending, lingering, read_closed, is_unix, closed;
 };
 
 /** Takes the descriptor (non-blocking), on failure too. Nothing is read before stream_start(). NULL when there is no memory. */

@@ -16,8 +16,8 @@
 bool form_next(str *rest, str *ret_name, str *ret_value);
 
 /**
- * Writes what `raw` stands for to `dst`, which has room for raw.len bytes and may be raw.at; the number of bytes. `+` is
- * a space, `%` and two hexadecimal digits a byte, and any other `%` itself. The result may hold NUL and need not be
+ * Writes what `raw` stands for to `dst`, which has room for raw.len bytes and may be raw.at; the number of bytes. `+`
+ * is a space, `%` and two hexadecimal digits a byte, and any other `%` itself. The result may hold NUL and need not be
  * UTF-8.
  */
 size_t form_decode(str raw, char *dst);

@@ -163,7 +163,8 @@ static bool frames_or_routes(str name)
     return false;
 }
 
-/* field-name ":" OWS field-value OWS (RFC 9112 §5); white space before the name or the colon is refused, as in a head. */
+/* field-name ":" OWS field-value OWS (RFC 9112 §5). White space before the name (obs-fold) or the colon is refused, as
+ * in a head. */
 static bool check_trailer(http1_body_decoder *decoder, str line)
 {
     size_t n = http1_span(line, HTTP1_TCHAR);
@@ -192,15 +193,13 @@ static bool read_trailer(http1_body_decoder *decoder, str *in)
 
 void http1_body_init(http1_body_decoder *decoder, const http1_head *head, uint64_t max_bytes)
 {
-    *decoder = (http1_body_decoder){
-        .left = head->content_length,
-        .max_bytes = max_bytes,
-        .state = head->body == HTTP1_CHUNKED ? SIZE
-                 : head->content_length      ? LENGTH
-                                             : END,
-    };
-    if (head->content_length > max_bytes)
+    *decoder = (http1_body_decoder){.left = head->content_length, .max_bytes = max_bytes, .state = END};
+    if (head->body == HTTP1_CHUNKED)
+        decoder->state = SIZE;
+    else if (head->content_length > max_bytes)
         refuse(decoder, 413, "body is too large");
+    else if (head->content_length)
+        decoder->state = LENGTH;
 }
 
 /* One step over bytes that are no content; false when what follows is content or the end, is not complete, or is
@@ -242,5 +241,7 @@ http1_body_result http1_body_next(http1_body_decoder *decoder, const char *at, s
     *ret_consumed = len - in.len;
     if (content)
         return HTTP1_BODY_DATA;
-    return decoder->state == FAILED ? HTTP1_BODY_BAD : decoder->state == END ? HTTP1_BODY_DONE : HTTP1_BODY_MORE;
+    if (decoder->state == FAILED)
+        return HTTP1_BODY_BAD;
+    return decoder->state == END ? HTTP1_BODY_DONE : HTTP1_BODY_MORE;
 }

@@ -34,21 +34,22 @@ typedef struct {
     uint8_t state;          /* http1_body.c knows what it means */
 } http1_body_decoder;
 
-/** For a complete head; what it says is taken over, so it may go. `max_bytes` is of content: 0 allows an empty body only. */
+/** For a complete head, which may go then. `max_bytes` is of content: 0 allows an empty body only. */
 void http1_body_init(http1_body_decoder *decoder, const http1_head *head, uint64_t max_bytes);
 
 /**
  * Reads on in the `len` bytes at `at` (which may be NULL when there are none) and sets *ret_consumed to how many of them
- * are behind us; with DATA, *ret_piece is content among these. Call again with the rest until MORE, DONE or BAD. The rest
- * may move between calls; with MORE it is less than one line, so shorter than HTTP1_MAX_TRAILER_BYTES. Each byte is looked
- * at a bounded number of times, and content, verdict and bytes consumed in all are the same whatever the pieces.
+ * are behind us; with DATA, *ret_piece is content among these. Call again with the rest until MORE, DONE or BAD. The
+ * rest may move between calls; with MORE it is less than one line, so shorter than HTTP1_MAX_TRAILER_BYTES. Each byte
+ * is looked at a bounded number of times, and content, verdict and bytes consumed in all are the same whatever the
+ * pieces.
  *
  * Without a body DONE comes at once, for a Content-Length of 0 too. Chunk extensions are checked and dropped, trailer
  * fields as well. BAD leaves the line or the byte that is wrong unconsumed. Refused with 400 unless said otherwise, as
  * soon as the line that decides is complete (a limit needs no line end):
- *  - content over max_bytes (413): a Content-Length at the first call, a chunk by its size, before a byte of it has come
- *  - a chunk size that is not 1 to 16 hexadecimal digits; extensions outside the grammar of RFC 9112 §7.1.1, white space
- *    too where that calls it bad: no sender may produce it, and readers differ in what they make of it
+ *  - content over max_bytes (413): a Content-Length at the first call, a chunk by its size line alone
+ *  - a chunk size that is not 1 to 16 hexadecimal digits; extensions outside the grammar of RFC 9112 §7.1.1, and the
+ *    white space that it calls bad: no sender may produce it, and readers differ in what they make of it
  *  - a bare CR or LF, or another control character but tab, in any line; chunk data without CRLF behind it
  *  - a trailer that is no field line, is folded, or frames or routes: Content-Length, Transfer-Encoding and Host, which
  *    RFC 9110 §6.5.1 forbids there

@@ -468,7 +468,7 @@ static void keep_alive(timer *t)
         ws->awaiting_pong = false;
     }
     uint32_t idle_ms = (uint32_t)loop_of(ws)->now_ms - ws->heard_ms;
-    if (ws->awaiting_pong && idle_ms >= o->ping_interval_ms) {
+    if (ws->awaiting_pong && idle_ms >= o->ping_interval_ms && o->ping_timeout_ms != WEFT_NEVER) {
         peer_leave(&ws->peer, WS_CODE_ABNORMAL, STR("ping timeout"));
         cut_connection(ws);
         return;
@@ -481,7 +481,8 @@ static void keep_alive(timer *t)
     if (put_frame(ws, WS_PING, STR("")))
         peer_abort(&ws->peer);
     else
-        loop_arm(loop_of(ws), t, o->ping_timeout_ms, keep_alive);
+        loop_arm(loop_of(ws), t, o->ping_timeout_ms != WEFT_NEVER ? o->ping_timeout_ms : o->ping_interval_ms,
+                 keep_alive);
 }
 
 void websocket_start(websocket *ws, sink *s)

@@ -152,7 +152,7 @@ static int accept_exchange(exchange *e, const acceptance *a)
     websocket *ws = websocket_new(a->hub, a->route, a->subprotocol);
     int error = ws ? put_head(&head, a, e) : -ENOMEM;
     if (error)
-        exchange_refuse(e, 500, STR("out of memory\n"));
+        exchange_refuse(e, 500, (str){NULL, 0});
     else
         error = e->ops->switch_protocol(e, buf_str(&head), &s);
     buf_done(&head);

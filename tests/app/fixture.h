@@ -5,6 +5,7 @@
 #define WEFT_TESTS_APP_FIXTURE_H
 
 #include "support/client.h"
+#include <pthread.h>
 
 static weft *app;
 static const char *url;      /* where it listens */
@@ -133,6 +134,30 @@ static inline void on_loop(void (*run)(void))
     was_run = false;
     assert_int_equal(weft_post(app, mark_run, NULL), 0);
     CLIENT_UNTIL(was_run);
+}
+
+static inline void *run_it(void *user)
+{
+    void (*run)(void);
+    memcpy(&run, user, sizeof run);
+    run();
+    return NULL;
+}
+
+/** Runs something on another thread, while the loop rests. */
+static inline void elsewhere(void (*run)(void))
+{
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, run_it, &run), 0);
+    pthread_join(thread, NULL);
+}
+
+static int late_result;
+
+/** Sends to the latest peer; with elsewhere() it is handed over, whatever became of the peer. */
+static inline void send_late(void)
+{
+    late_result = weft_send_text(latest, "late");
 }
 
 #define APP_TEST(f) cmocka_unit_test_setup_teardown(f, setup_app, teardown_app)

@@ -254,10 +254,10 @@ static weft_peer other_peer;
 static void on_other_open(weft_peer peer)
 {
     other_peer = peer;
-    results[0] = weft_send_text(latest, "from the other"); /* a peer of another loop on the same thread: handed over */
+    results[0] = weft_send_text(latest, "from the other"); /* a peer of another loop that this thread drives */
     results[1] = weft_subscribe(latest, "t", NULL);
     results[2] = weft_of(peer) == other_app;
-    results[3] = weft_of(latest) == NULL;
+    results[3] = weft_of(latest) == app;
     results[4] = weft_free(other_app);
 }
 
@@ -274,7 +274,7 @@ static void app__shares_a_process_with_others(void **state)
     client_steps = app;
     client_expect_text(fd, "from the other");
     assert_int_equal(results[0], 0);
-    assert_int_equal(results[1], WEFT_E_THREAD);
+    assert_int_equal(results[1], 0);
     assert_true(results[2] && results[3]);
     assert_int_equal(results[4], WEFT_E_INVALID);
     assert_int_equal(weft_free(other_app), 0);
@@ -283,6 +283,31 @@ static void app__shares_a_process_with_others(void **state)
     client_expect_text(fd, "on time");
     close(other_fd);
     client_leave(fd);
+}
+
+static void free_other(weft_peer peer, const weft_message *message)
+{
+    results[0] = weft_free(other_app);
+    weft_send(peer, message);
+}
+
+static void app__may_be_freed_inside_another(void **state)
+{
+    (void)state;
+    serve(&(weft_websocket_options){.message = free_other});
+    int fd = client_open(url, "/");
+    other_app = weft_new(NULL);
+    weft_websocket(other_app, "/", &(weft_websocket_options){RECORDED});
+    weft_listen(other_app, "http://127.0.0.1:0", NULL);
+    client_steps = other_app;
+    int other_fd = client_open(weft_listening(other_app, 0), "/");
+    client_steps = app;
+    client_send_text(fd, "now");
+    client_expect_text(fd, "now");
+    assert_int_equal(results[0], 0);
+    client_expect_end(other_fd);
+    client_leave(fd);
+    assert_string_equal(look(), "open close:1006: ");
 }
 
 /* --------------------------------------------------------------------------------------------- in somebody else's loop */
@@ -727,6 +752,11 @@ static void start_timers(weft *self, void *user)
     results[2] = weft_cancel(weft_after(self, 15, note_timer, never));
 }
 
+static void start_a_timer(void)
+{
+    results[3] = weft_after(app, 1, note_timer, never).id != 0;
+}
+
 static void app__fires_each_timer_once_and_in_order(void **state)
 {
     (void)state;
@@ -736,10 +766,16 @@ static void app__fires_each_timer_once_and_in_order(void **state)
     CLIENT_UNTIL(strstr(events, "third"));
     assert_true(client_now_ms() - before_ms >= 20);
     assert_int_equal(results[2], 0);
-    assert_int_equal(weft_after(app, 1, note_timer, never).id, 0); /* off its loop */
+    elsewhere(start_a_timer);
+    assert_int_equal(results[3], 0);
     for (int i = 0; i < 10; i++)
         weft_step(app, 1);
     assert_string_equal(look(), "first second third ");
+}
+
+static void cancel_ticking(void)
+{
+    results[0] = weft_cancel(ticking);
 }
 
 static void app__repeats_timers_until_they_are_cancelled(void **state)
@@ -755,7 +791,9 @@ static void app__repeats_timers_until_they_are_cancelled(void **state)
     for (int i = 0; i < 20; i++)
         weft_step(app, 1);
     assert_string_equal(look(), "tick tick tick ");
-    assert_int_equal(weft_cancel(ticking), WEFT_E_THREAD);
+    assert_int_equal(weft_cancel(ticking), WEFT_E_CLOSED);
+    elsewhere(cancel_ticking);
+    assert_int_equal(results[0], WEFT_E_THREAD);
     assert_int_equal(weft_cancel((weft_timer){0}), WEFT_E_CLOSED);
 }
 
@@ -771,6 +809,22 @@ static void start_peer_timers(weft_peer peer)
     weft_peer_after(peer, 30, peer_timer, never);
     weft_peer_after(peer, 5, peer_timer, first);
     results[0] = weft_cancel(weft_peer_after(peer, 1, peer_timer, never));
+}
+
+static void abort_with_a_timer(weft_peer peer)
+{
+    weft_peer_after(peer, 10, peer_timer, never);
+    weft_abort(peer);
+}
+
+static void app__drops_the_timers_of_a_peer_that_is_gone(void **state)
+{
+    (void)state;
+    serve(&(weft_websocket_options){.open = abort_with_a_timer});
+    client_expect_end(client_open(url, "/"));
+    for (uint64_t end_ms = client_now_ms() + 20; client_now_ms() < end_ms;)
+        weft_step(app, 5); /* the peer's memory is gone: a timer that fires would use it */
+    assert_string_equal(look(), "");
 }
 
 static void app__ends_a_peers_timers_with_it(void **state)
@@ -791,6 +845,18 @@ static void post_again(weft *self, void *user)
     happened("%s ", (const char *)user);
     weft_post(self, note_timer, again);
     happened("returned ");
+}
+
+static void app__cancels_timers_before_it_runs(void **state)
+{
+    (void)state;
+    weft_timer timer = weft_after(app, 0, note_timer, never);
+    assert_int_equal(weft_cancel(timer), 0);
+    assert_int_equal(weft_cancel(timer), WEFT_E_CLOSED);
+    weft_after(app, 1, note_timer, first);
+    begin();
+    CLIENT_UNTIL(strstr(events, "first"));
+    assert_string_equal(look(), "first ");
 }
 
 static void app__runs_what_is_posted_in_order(void **state)
@@ -816,6 +882,7 @@ int main(void)
         APP_TEST(app__tells_where_it_listens),
         APP_TEST(app__serves_unix_sockets_and_both_internets),
         APP_TEST(app__shares_a_process_with_others),
+        APP_TEST(app__may_be_freed_inside_another),
         APP_TEST(app__runs_inside_a_foreign_loop),
         APP_TEST(app__may_be_stopped_before_it_runs),
         APP_TEST(app__is_stopped_from_another_thread),
@@ -834,7 +901,9 @@ int main(void)
         APP_TEST(app__ends_at_once_after_two_signals),
         APP_TEST(app__fires_each_timer_once_and_in_order),
         APP_TEST(app__repeats_timers_until_they_are_cancelled),
+        APP_TEST(app__drops_the_timers_of_a_peer_that_is_gone),
         APP_TEST(app__ends_a_peers_timers_with_it),
+        APP_TEST(app__cancels_timers_before_it_runs),
         APP_TEST(app__runs_what_is_posted_in_order),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -449,6 +449,7 @@ static void websocket__pings_and_times_the_answer(void **state)
     client_expect(fd, CLIENT_PING, "abc");
     client_send(fd, CLIENT_FIN | CLIENT_PONG, "abc", 3);
     client_send(fd, CLIENT_FIN | CLIENT_PONG, "unasked", 7);
+    CLIENT_UNTIL(strstr(events, "unasked"));
     assert_int_equal(weft_ping(latest, (weft_str){NULL, 0}), 0);
     client_expect(fd, CLIENT_PING, "");
     client_send(fd, CLIENT_FIN | CLIENT_PONG, "", 0);
@@ -559,7 +560,7 @@ static void websocket__closes_after_what_is_queued(void **state)
     assert_int_equal(weft_send_text(latest, "one"), 0);
     assert_int_equal(weft_send_text(latest, "two"), 0);
     assert_int_equal(weft_close(latest, 4000, "enough"), 0);
-    assert_int_equal(weft_send_text(latest, "late"), 0); /* handed over; finds the peer gone */
+    assert_int_equal(weft_send_text(latest, "late"), 0);
     client_expect_text(fd, "one");
     client_expect_text(fd, "two");
     client_expect_close(fd, 4000);
@@ -715,6 +716,7 @@ static void websocket__is_cut_at_once_by_abort(void **state)
     int fd = client_open(url, "/");
     assert_int_equal(weft_abort(latest), 0);
     client_expect_end(fd);
+    CLIENT_UNTIL(strstr(events, "close"));
     assert_string_equal(look(), "open close:1006: ");
 }
 
@@ -883,7 +885,6 @@ static void websocket__stops_reading_pings_whose_answers_are_not(void **state)
     flood f = {.fd = client_open_small(), .first_byte = CLIENT_FIN | CLIENT_PING, .payload_len = 125};
     assert_true(flood_stall(&f, MOST));
     on_loop(ask_queued);
-    print_message("# queued %zu\n", queued);
     assert_in_range(queued, 1, LIMIT + 256);
     flood_back(&f, CLIENT_PONG);
     client_leave(f.fd);
@@ -999,7 +1000,7 @@ static void websocket__refuses_to_send_what_is_not_what_it_says(void **state)
     int fd = client_open(url, "/");
     on_loop(send_badly_then_well);
     check_sends(fd);
-    send_badly_then_well(); /* off the loop it says the same */
+    elsewhere(send_badly_then_well);
     check_sends(fd);
     client_leave(fd);
 }

@@ -91,6 +91,16 @@ static void serve_many_fields(exchange *e, const weft_request *request, void *us
     answer(e, 200, STR("ok"));
 }
 
+static char large[20000];
+
+static void serve_large(exchange *e, const weft_request *request, void *user)
+{
+    (void)user;
+    (void)request;
+    memset(large, 'l', sizeof large);
+    answer(e, 200, (str){large, sizeof large});
+}
+
 static exchange *exchange_waiting(size_t i)
 {
     return slots_get(&the_table, waiting[i], SLOT_EXCHANGE);
@@ -235,6 +245,7 @@ static int start(void **state)
     add_route("/fields", "GET", serve_fields);
     add_route("/many-fields", "GET", serve_many_fields);
     add_route("/status/:status", "GET", serve_status);
+    add_route("/large", "GET", serve_large);
     add_route("/form", "POST", serve_now);
     add_route("/form-later", "POST", serve_later);
     add_route(":8080/port", "GET", serve_now);
@@ -547,14 +558,17 @@ static void http1__answers_408_when_a_head_takes_too_long(void **state)
 {
     (void)state;
     client *c = open_client();
-    put(c, "GET /now HT");
     turn();
-    usleep(20 * 1000);
-    put(c, "TP/1.1\r\n"); /* puts nothing off */
-    turn();
-    pass(HTTP_HEAD_TIMEOUT_MS - 1000);
+    uint64_t opened_ms = the_loop.wheel.now_ms;
+    static const char *const pieces[] = {"GET /now HT", "TP/1.1\r\n"};
+    for (size_t i = 0; i < N_OF(pieces); i++) { /* neither of them puts it off */
+        usleep(100 * 1000);
+        put(c, pieces[i]);
+        turn();
+    }
+    wheel_advance(&the_loop.wheel, opened_ms + HTTP_HEAD_TIMEOUT_MS - 50);
     gets_and_stays(c, "");
-    pass(1000 - 5);
+    wheel_advance(&the_loop.wheel, opened_ms + HTTP_HEAD_TIMEOUT_MS + 50);
     gets_status_and_end(c, 408);
 }
 
@@ -646,6 +660,33 @@ static void http1__stops_reading_while_too_much_is_pipelined(void **state)
     static char all[sizeof expected + 200];
     snprintf(all, sizeof all, OK_HEAD "6\r\n\r\n000000%s", expected);
     gets_and_stays(c, all);
+}
+
+/* A client that asks for much and takes nothing: what is unsent stays bounded, and it all comes once it reads. */
+static void http1__serves_no_more_while_answers_are_not_taken(void **state)
+{
+    (void)state;
+    static const char request[] = "GET /large HTTP/1.1\r\nHost: a\r\n\r\n";
+    client *c = open_client();
+    int bytes = 4096;
+    setsockopt(c->stream->source.fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof bytes);
+    for (int i = 0; i < 50; i++) {
+        put(c, request);
+        turn();
+        assert_true(c->stream->base.queued < 128 * 1024);
+    }
+    assert_true(c->stream->paused);
+    size_t total = 0;
+    for (int quiet = 0; quiet < 3;) {
+        c->n_got = 0;
+        ssize_t got = recv(c->fd, c->got, sizeof c->got, 0);
+        quiet = got > 0 ? 0 : quiet + 1;
+        total += got > 0 ? (size_t)got : 0;
+        turn();
+    }
+    assert_in_range(total, 50 * sizeof large, 50 * (sizeof large + 200));
+    put(c, GET_NOW);
+    gets_and_stays(c, OK);
 }
 
 /* ---- the client's end ---- */
@@ -819,6 +860,16 @@ static void http1__a_refused_upgrade_closes(void **state)
     assert_string_equal(served, "GET /chat;");
 }
 
+static void http1__an_upgrade_that_is_answered_otherwise_closes(void **state)
+{
+    (void)state;
+    client *c = open_client();
+    put(c, UPGRADE GET_NOW);
+    turn();
+    answer(exchange_waiting(0), 200, STR("ok"));
+    gets_and_end(c, OK_LAST);
+}
+
 /* ---- the server's end ---- */
 
 static void http1__draining_closes_idle_connections_and_marks_last_answers(void **state)
@@ -964,6 +1015,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(http1__closes_an_idle_connection_without_a_word, start, stop),
         cmocka_unit_test_setup_teardown(http1__an_answer_may_take_its_time, start, stop),
         cmocka_unit_test_setup_teardown(http1__stops_reading_while_too_much_is_pipelined, start, stop),
+        cmocka_unit_test_setup_teardown(http1__serves_no_more_while_answers_are_not_taken, start, stop),
         cmocka_unit_test_setup_teardown(http1__answers_a_client_that_has_nothing_more_to_send, start, stop),
         cmocka_unit_test_setup_teardown(http1__answers_all_that_was_pipelined_before_the_clients_end, start, stop),
         cmocka_unit_test_setup_teardown(http1__closes_when_the_client_does_between_or_inside_requests, start, stop),
@@ -972,6 +1024,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(http1__gives_away_a_connection_that_was_paused, start, stop),
         cmocka_unit_test_setup_teardown(http1__tells_the_new_owner_of_an_end_that_came_before, start, stop),
         cmocka_unit_test_setup_teardown(http1__a_refused_upgrade_closes, start, stop),
+        cmocka_unit_test_setup_teardown(http1__an_upgrade_that_is_answered_otherwise_closes, start, stop),
         cmocka_unit_test_setup_teardown(http1__draining_closes_idle_connections_and_marks_last_answers, start, stop),
         cmocka_unit_test_setup_teardown(http1__draining_lets_a_request_under_way_finish, start, stop),
         cmocka_unit_test_setup_teardown(http1__abort_cuts_everybody, start, stop),

@@ -222,6 +222,15 @@ static void router__an_upgrade_goes_to_a_websocket_route_if_any(void **state)
     assert_null(find_upgrade("/nowhere").found);
 }
 
+static void router__an_upgrade_goes_to_a_wider_websocket_route_rather_than_to_a_page(void **state)
+{
+    (void)state;
+    add("/*", NULL);
+    add("/a", "GET");
+    assert_null(find_upgrade("/a").found->spec.method);
+    finds("/a", "/a");
+}
+
 /* ---- parameters ---- */
 
 static void router__gives_parameters(void **state)
@@ -326,6 +335,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(router__tells_method_and_path_apart, start, stop),
         cmocka_unit_test_setup_teardown(router__a_method_may_be_served_by_a_wider_pattern, start, stop),
         cmocka_unit_test_setup_teardown(router__an_upgrade_goes_to_a_websocket_route_if_any, start, stop),
+        cmocka_unit_test_setup_teardown(router__an_upgrade_goes_to_a_wider_websocket_route_rather_than_to_a_page, start,
+                                        stop),
         cmocka_unit_test_setup_teardown(router__gives_parameters, start, stop),
         cmocka_unit_test_setup_teardown(route__refuses_bad_patterns, start, stop),
         cmocka_unit_test_setup_teardown(router__frees_what_it_took, start, stop),

@@ -333,6 +333,33 @@ static void listener__close_accepts_what_is_queued(void **state)
         close(clients[i]);
 }
 
+static void listener__closed_twice_closes_nothing_else(void **state)
+{
+    (void)state;
+    assert_int_equal(open_listener(&the_listener, unix_address(), NULL), 0);
+    listener_close(&the_listener);
+    int others[4]; /* they get the numbers that were closed */
+    for (size_t i = 0; i < N_OF(others); i++)
+        others[i] = dup(0);
+    listener_close(&the_listener);
+    for (size_t i = 0; i < N_OF(others); i++)
+        assert_int_equal(close(others[i]), 0);
+}
+
+/* Connections that we closed first stay in TIME_WAIT for a minute. */
+static void listener__opens_again_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(open_listener(&the_listener, address_of("http://127.0.0.1:0"), NULL), 0);
+    address where = the_listener.where;
+    int client = connect_to(&where);
+    turn_until_accepted(1);
+    close_accepted();
+    close(client);
+    listener_close(&the_listener);
+    assert_int_equal(open_listener(&the_listener, where, NULL), 0);
+}
+
 static void listener__close_before_start(void **state)
 {
     (void)state;
@@ -487,6 +514,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(listener__sets_the_mode_of_a_unix_socket, start, stop),
         cmocka_unit_test_setup_teardown(listener__that_cannot_be_opened_leaves_nothing, start, stop),
         cmocka_unit_test_setup_teardown(listener__close_accepts_what_is_queued, start, stop),
+        cmocka_unit_test_setup_teardown(listener__closed_twice_closes_nothing_else, start, stop),
+        cmocka_unit_test_setup_teardown(listener__opens_again_at_once, start, stop),
         cmocka_unit_test_setup_teardown(listener__close_before_start, start, stop),
         cmocka_unit_test_setup_teardown(listener__turns_clients_away_without_descriptors, start_exhausted,
                                         stop_exhausted),

@@ -68,6 +68,7 @@ static char *owner_room(void *p, size_t *ret_len)
     owner *o = p;
     if (!o->room)
         return NULL;
+    assert_non_null(o->sink);
     *ret_len = o->room_len;
     return o->room;
 }
@@ -220,6 +221,13 @@ static void turn_until_closed(void)
         assert_true(now_ms() < until);
         assert_int_equal(loop_step(&the_loop, 10), 0);
     }
+}
+
+static void closes_before_it_is_cut(void)
+{
+    uint64_t until = now_ms() + NET_LINGER_MS - 500;
+    turn_until_closed();
+    assert_true(now_ms() < until);
 }
 
 static size_t count_descriptors(void)
@@ -671,6 +679,24 @@ static void stream__rebound_after_the_end_tells_the_new_owner_of_it(void **state
     assert_string_equal(owners[1].got, "rest");
 }
 
+static void stream__rebound_while_paused_gives_bytes_before_the_end(void **state)
+{
+    (void)state;
+    owners[0].data = take_line;
+    assert_int_equal(open_unix(&owners[0]), 0);
+    peer_puts(&owners[0], "rest");
+    shutdown(owners[0].peer, SHUT_WR);
+    turn();
+    turn();
+    pause_reading(&owners[0], true);
+    hand_over(&owners[0], &owners[1]);
+    turn();
+    assert_string_equal(owners[1].events, "");
+    pause_reading(&owners[1], false);
+    turn();
+    assert_string_equal(owners[1].events, "de");
+}
+
 /* ---- receiving where the owner wants it ---- */
 
 static size_t take_in_place(owner *o, char *at, size_t len)
@@ -804,6 +830,22 @@ static void stream__sends_the_small_writes_of_a_turn_at_once(void **state)
     peer_gets(o, "head body head body ");
     turn();
     assert_int_equal(the_net.n_sends, 1);
+}
+
+/* They lie in one buffer, one behind the other. */
+static void stream__small_writes_of_two_streams_stay_apart(void **state)
+{
+    (void)state;
+    assert_int_equal(open_unix(&owners[0]), 0);
+    assert_int_equal(open_unix(&owners[1]), 0);
+    for (int i = 0; i < 3; i++) {
+        put_text(&owners[0], "first ");
+        put_text(&owners[1], "second ");
+    }
+    peer_gets(&owners[0], "first first first ");
+    peer_gets(&owners[1], "second second second ");
+    peer_gets_nothing(&owners[0]);
+    peer_gets_nothing(&owners[1]);
 }
 
 static void stream__sends_from_where_an_owned_body_lies(void **state)
@@ -991,6 +1033,7 @@ static void check_settled(const owner *o)
         queued += q->spans[i].len;
     }
     assert_int_equal(queued, o->sink->queued);
+    assert_int_equal(q->settled, q->n); /* and is not looked at again */
 }
 
 static void stream__brings_a_long_backlog_over_byte_for_byte(void **state)
@@ -1093,6 +1136,23 @@ static void stream__small_writes_that_wait_pin_no_earlier_cork(void **state)
     }
     assert_true(queue_memory(waits) - before < 16 * 1024);
     peer_gets_pattern(waits);
+}
+
+static void stream__what_waits_is_put_into_no_chunk_that_others_hold(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    stall(o);
+    chunk *c = chunk_new(&the_loop.blocks, 1000); /* has room behind its end */
+    c->len = 100;
+    put(o, &(sink_piece){.body = fill(o, c->bytes, c->len), .owner = c});
+    put_pattern(o, 50);
+    turn();
+    assert_int_equal(c->len, 100);
+    memset(c->bytes + c->len, 'x', 500);
+    peer_gets_pattern(o);
+    chunk_unref(&the_loop.blocks, c);
 }
 
 static void stream__eof_leaves_what_is_queued_to_be_sent(void **state)
@@ -1246,6 +1306,19 @@ static void stream__resumed_inside_sent_loses_no_byte(void **state)
     assert_string_equal(o->events, "dsdsds");
 }
 
+static void stream__tells_nothing_of_what_is_sent_after_end(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    o->sink->ops->notify(o->sink);
+    put_text(o, "bye");
+    end(o);
+    turn();
+    assert_string_equal(o->events, "");
+    peer_gets(o, "bye");
+}
+
 /* ---- ends ---- */
 
 static void stream__end_sends_everything_and_awaits_the_peers_end(void **state)
@@ -1256,6 +1329,8 @@ static void stream__end_sends_everything_and_awaits_the_peers_end(void **state)
     stall(o);
     put_mixed(o, 3, NULL, 0);
     end(o);
+    o->room = scratch; /* nobody may be asked for it any more */
+    o->room_len = N_SCRATCH;
     turn();
     peer_gets_pattern(o);
     peer_gets_end(o);
@@ -1266,7 +1341,7 @@ static void stream__end_sends_everything_and_awaits_the_peers_end(void **state)
     turn();
     assert_int_equal(the_net.n_streams, 1);
     shutdown(o->peer, SHUT_WR);
-    turn_until_closed();
+    closes_before_it_is_cut();
     assert_string_equal(o->events, "");
     assert_true(list_empty(&the_net.lingering) && list_empty(&the_net.dead));
 }
@@ -1281,7 +1356,9 @@ static void stream__end_drops_what_is_unread_and_yet_to_come(void **state)
     turn_until(o, 2);
     put_text(o, "answer");
     peer_puts(o, "ne\n");
+    const stream *s = stream_under(o);
     end(o);
+    assert_null(s->unread);
     peer_gets(o, "answer");
     peer_gets_end(o);
     assert_string_equal(o->got, "one\n");
@@ -1297,14 +1374,32 @@ static void stream__end_with_input_left_resets_nothing(void **state)
     pause_reading(o, true);
     for (int i = 0; i < 20; i++)
         peer_puts(o, "a request that nobody reads");
+    turn();
     put_pattern(o, 30000);
     end(o);
     turn();
     turn();
     shutdown(o->peer, SHUT_WR);
-    turn_until_closed();
+    closes_before_it_is_cut();
     peer_gets_pattern(o);
     peer_gets_end(o);
+}
+
+static void stream__end_before_eof_is_told_nothing_of_it(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    stall(o);
+    end(o);
+    shutdown(o->peer, SHUT_WR);
+    turn();
+    turn();
+    assert_int_equal(the_net.n_streams, 1); /* there is still something to send */
+    peer_gets_pattern(o);
+    peer_gets_end(o);
+    assert_int_equal(the_net.n_streams, 0);
+    assert_string_equal(o->events, "");
 }
 
 static void stream__end_after_eof_closes_at_once(void **state)
@@ -1492,9 +1587,11 @@ static void stream__ended_or_aborted_over_unread_bytes_is_told_nothing_more(void
     turn();
     owners[0].data = end_inside_data;
     owners[1].data = cut_inside_data;
+    const stream *ended = stream_under(&owners[0]);
     for (size_t i = 0; i < 2; i++)
         pause_reading(&owners[i], false);
     turn();
+    assert_null(ended->unread); /* lingers without it */
     turn();
     for (size_t i = 0; i < 2; i++)
         assert_string_equal(owners[i].events, "dd");
@@ -1699,6 +1796,7 @@ static void stream__steady_traffic_allocates_nothing(void **state)
         assert_int_equal(recv(o->peer, got, sizeof got, MSG_DONTWAIT), 7);
     }
     assert_int_equal(mem_count(), allocations);
+    assert_true(the_net.cork->len < 100); /* always the same bytes, so that they stay in the cache */
     assert_int_equal(the_net.n_sends - n_sends, 10000);
     assert_int_equal(the_net.n_receives - n_receives, 10000);
 }
@@ -1798,12 +1896,14 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream__rebound_inside_data_without_progress_feeds_the_new_owner, start, stop),
         cmocka_unit_test_setup_teardown(stream__rebound_later_feeds_what_is_unread, start, stop),
         cmocka_unit_test_setup_teardown(stream__rebound_after_the_end_tells_the_new_owner_of_it, start, stop),
+        cmocka_unit_test_setup_teardown(stream__rebound_while_paused_gives_bytes_before_the_end, start, stop),
         cmocka_unit_test_setup_teardown(stream__receives_straight_into_room, start, stop),
         cmocka_unit_test_setup_teardown(stream__fills_room_a_bounded_number_of_times_a_turn, start, stop),
         cmocka_unit_test_setup_teardown(stream__fills_room_no_more_once_paused_or_gone, start, stop),
         cmocka_unit_test_setup_teardown(stream__puts_unread_bytes_in_front_rather_than_into_room, start, stop),
         cmocka_unit_test_setup_teardown(stream__that_cannot_be_resumed_is_gone, start, stop),
         cmocka_unit_test_setup_teardown(stream__sends_the_small_writes_of_a_turn_at_once, start, stop),
+        cmocka_unit_test_setup_teardown(stream__small_writes_of_two_streams_stay_apart, start, stop),
         cmocka_unit_test_setup_teardown(stream__sends_from_where_an_owned_body_lies, start, stop),
         cmocka_unit_test_setup_teardown(stream__copies_a_large_body_that_nobody_keeps, start, stop),
         cmocka_unit_test_setup_teardown(stream__copies_a_head_larger_than_the_cork, start, stop),
@@ -1816,6 +1916,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream__writes_of_a_full_socket_wait_without_a_system_call, start, stop),
         cmocka_unit_test_setup_teardown(stream__small_writes_that_wait_pin_no_cork, start, stop),
         cmocka_unit_test_setup_teardown(stream__small_writes_that_wait_pin_no_earlier_cork, start, stop),
+        cmocka_unit_test_setup_teardown(stream__what_waits_is_put_into_no_chunk_that_others_hold, start, stop),
         cmocka_unit_test_setup_teardown(stream__eof_leaves_what_is_queued_to_be_sent, start, stop),
         cmocka_unit_test_setup_teardown(stream__eof_is_told_once_and_writing_goes_on, start, stop),
         cmocka_unit_test_setup_teardown(stream__a_peer_that_takes_nothing_is_given_up, start, stop),
@@ -1824,9 +1925,11 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream__tells_sent_once_for_each_notify, start, stop),
         cmocka_unit_test_setup_teardown(stream__tells_sent_when_a_full_socket_takes_more, start, stop),
         cmocka_unit_test_setup_teardown(stream__resumed_inside_sent_loses_no_byte, start, stop),
+        cmocka_unit_test_setup_teardown(stream__tells_nothing_of_what_is_sent_after_end, start, stop),
         cmocka_unit_test_setup_teardown(stream__end_sends_everything_and_awaits_the_peers_end, start, stop),
         cmocka_unit_test_setup_teardown(stream__end_drops_what_is_unread_and_yet_to_come, start, stop),
         cmocka_unit_test_setup_teardown(stream__end_with_input_left_resets_nothing, start, stop),
+        cmocka_unit_test_setup_teardown(stream__end_before_eof_is_told_nothing_of_it, start, stop),
         cmocka_unit_test_setup_teardown(stream__end_after_eof_closes_at_once, start, stop),
         cmocka_unit_test_setup_teardown(stream__a_lingering_end_is_cut_in_time, start, stop),
         cmocka_unit_test_setup_teardown(stream__end_while_stalled_keeps_the_write_timeout, start, stop),

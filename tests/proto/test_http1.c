@@ -371,6 +371,7 @@ static void http1_head__splits_the_target(void **state)
         {"GET / HTTP/1.1", "GET", "/", "/", "", "", 1},
         {"GET /a%20b?c=%20&d HTTP/1.0", "GET", "/a%20b?c=%20&d", "/a%20b", "c=%20&d", "", 0},
         {"PUT /? HTTP/1.7", "PUT", "/?", "/", "", "", 1},
+        {"GET /a[0]?q=100% HTTP/1.1", "GET", "/a[0]?q=100%", "/a[0]", "q=100%", "", 1},
         {"GET /a??b HTTP/1.1", "GET", "/a??b", "/a", "?b", "", 1},
         {"OPTIONS * HTTP/1.1", "OPTIONS", "*", "*", "", "", 1},
         {"CONNECT h:443 HTTP/1.1", "CONNECT", "h:443", "", "", "h:443", 1},

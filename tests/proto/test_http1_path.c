@@ -33,6 +33,7 @@ static void http1_decode_path__decodes_escapes(void **state)
     check_path("/%25%32%35", "/%25"); /* once only */
     check_path("/%5C%0a%3f", "/\\\n?");
     check_path("/a+b", "/a+b");
+    check_path("/a[0]/[", "/a[0]/[");
     check_path("//", "//");
     check_path("//a//b/", "//a//b/");
 }
