@@ -152,14 +152,6 @@ static inline void elsewhere(void (*run)(void))
     pthread_join(thread, NULL);
 }
 
-static int late_result;
-
-/** Sends to the latest peer; with elsewhere() it is handed over, whatever became of the peer. */
-static inline void send_late(void)
-{
-    late_result = weft_send_text(latest, "late");
-}
-
 #define APP_TEST(f) cmocka_unit_test_setup_teardown(f, setup_app, teardown_app)
 
 #endif
