@@ -113,6 +113,9 @@ typedef struct {
     int backlog;    /* connections that the kernel holds for us; 4096 */
     int unix_mode;  /* permissions of a Unix socket's file, as 0660; 0 leaves the umask's */
     int reuse_port; /* nonzero: SO_REUSEPORT, so that several processes can share the address */
+    /* NULL-terminated: names that a loopback listener serves besides localhost, 127.0.0.1 and [::1], so that no page can reach it under a name
+     * of its own (421 else); "*": any; NULL: none. Other listeners serve every name. */
+    const char *const *hosts;
 } weft_listen_options;
 
 /** Listens on `http://HOST:PORT` (a name, IPv4, or IPv6 in brackets; port 0: the kernel picks) or `unix:PATH`. The socket is
@@ -160,7 +163,12 @@ WEFT_API weft_str weft_request_param(const weft_request *request, const char *na
 WEFT_API weft_str weft_request_header(const weft_request *request,
                                       const char *name); /* the first of that name, any case */
 WEFT_API weft_str weft_request_cookie(const weft_request *request, const char *name);
-WEFT_API weft_str weft_request_address(const weft_request *request);      /* `127.0.0.1:5000`, `[::1]:5000`, `unix` */
+WEFT_API weft_str weft_request_address(const weft_request *request); /* `127.0.0.1:5000`, `[::1]:5000`, `unix` */
+WEFT_API weft_str weft_request_body(const weft_request *request);    /* whole; not of streamed bodies */
+
+/** The first value of that name in the query, or in a form body (application/x-www-form-urlencoded), decoded. */
+WEFT_API weft_str weft_request_query_value(const weft_request *request, const char *name);
+WEFT_API weft_str weft_request_form_value(const weft_request *request, const char *name);
 WEFT_API weft_str weft_request_subprotocols(const weft_request *request); /* the first field of them */
 
 /* -------------------------------------------------------------------------------------------------------------- routes
@@ -171,6 +179,24 @@ typedef void (*weft_http_fn)(weft_exchange exchange, const weft_request *request
 
 /** Calls fn for GET and HEAD on the path; it answers now or later. */
 WEFT_API int weft_get(weft *app, const char *path, weft_http_fn fn, void *user);
+
+typedef struct {
+    void *user;
+    weft_http_fn request; /* answers, now or later; with the whole body, or before it when it is streamed */
+    /* The body as it comes, instead of whole; after its last piece once with {NULL, 0}. */
+    void (*body)(weft_exchange exchange, weft_str piece, void *user);
+    void (*drain)(weft_exchange exchange,
+                  void *user); /* weft_answer_write() may go on: the queue has fallen to half its limit */
+    void (*gone)(weft_exchange exchange, void *user); /* the client has gone before it was answered whole */
+    size_t max_body_bytes;                            /* 1 MiB; a larger one is answered with 413 */
+    const char *const
+        *origins; /* NULL-terminated; pages of other origins that may ask (CORS): NULL: none; "*": any, without
+                                   credentials; a host may begin with "*." for its subdomains */
+} weft_route_options;
+
+/** Serves one method, or "*" for all, on a path. HEAD is served by GET's route, OPTIONS by Weft where no route does. A method that no route of the
+ * path serves gets 405. Requests that write (all methods but GET, HEAD and OPTIONS) from a page of another origin, unless allowed, get 403. */
+static inline int weft_route(weft *app, const char *method, const char *path, const weft_route_options *options);
 
 typedef struct {
     void *user;        /* weft_user(peer) */
@@ -215,6 +241,17 @@ WEFT_API int weft_header(weft_exchange exchange, const char *name, const char *v
 
 /** Answers, whole: status 200 to 599; `type` is the Content-Type or NULL; the body is copied. */
 WEFT_API int weft_answer(weft_exchange exchange, int status, const char *type, const void *body, size_t len);
+
+/** Answers with JSON text, which is checked: WEFT_E_JSON leaves the exchange unanswered. */
+WEFT_API int weft_answer_json(weft_exchange exchange, int status, const char *json);
+
+/** Begins an answer of unknown length, which weft_answer_write() goes on with and weft_answer_end() ends. */
+WEFT_API int weft_answer_start(weft_exchange exchange, int status, const char *type);
+
+/** 0, WEFT_QUEUED (the queue is at or over 1 MiB now: wait for the route's `drain`), WEFT_E_FULL (it was before), WEFT_E_INVALID (not
+ * started). */
+WEFT_API int weft_answer_write(weft_exchange exchange, const void *bytes, size_t len);
+WEFT_API int weft_answer_end(weft_exchange exchange);
 
 /* --------------------------------------------------------------------------------------------------------------- peers */
 
@@ -318,6 +355,8 @@ WEFT_API int weft_cancel(weft_timer timer);
 
 WEFT_API weft *weft_new_sized(const weft_options *options, size_t size);
 WEFT_API int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size);
+WEFT_API int weft_route_sized(weft *app, const char *method, const char *path, const weft_route_options *options,
+                              size_t size);
 WEFT_API int weft_websocket_sized(weft *app, const char *path, const weft_websocket_options *options, size_t size);
 WEFT_API int weft_topic_configure_sized(weft *app, const char *pattern, const weft_topic_options *options, size_t size);
 WEFT_API int weft_publish_sized(weft *app, const char *topic, const weft_message *message,
@@ -332,6 +371,11 @@ static inline weft *weft_new(const weft_options *options)
 static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options)
 {
     return weft_listen_sized(app, url, options, sizeof *options);
+}
+
+static inline int weft_route(weft *app, const char *method, const char *path, const weft_route_options *options)
+{
+    return weft_route_sized(app, method, path, options, sizeof *options);
 }
 
 static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options)

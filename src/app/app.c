@@ -1,6 +1,7 @@
 #include "app/app.h"
 
 #include "base/mem.h"
+#include "base/texts.h"
 #include "hub/timers.h"
 #include "net/stream.h"
 #include <errno.h>
@@ -162,6 +163,7 @@ static void free_configuration(weft *app)
 {
     for (app_listener *one = app->listeners, *next; one; one = next) {
         next = one->next;
+        texts_free(one->site.hosts);
         mem_free(one);
     }
     for (topic_rule *rule = (topic_rule *)(uintptr_t)app->rules, *next; rule; rule = next) {
@@ -205,7 +207,7 @@ static void accepted(listener *l, int fd)
 {
     weft *app = l->owner;
     stream *s = stream_new(&app->net, fd, l->where.at.ss_family == AF_UNIX);
-    if (!s || http1_connection_open(&app->http, &s->base, address_port(&l->where)))
+    if (!s || http1_connection_open(&app->http, &s->base, &CONTAINER(l, app_listener, base)->site))
         return;
     int error = stream_start(s);
     if (error)

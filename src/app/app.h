@@ -19,6 +19,7 @@ typedef enum {
 typedef struct app_listener {
     struct app_listener *next;
     listener base;
+    http_site site;
 } app_listener;
 
 struct weft {

@@ -1,24 +1,54 @@
 #include "app/app.h"
 #include "base/mem.h"
+#include "base/texts.h"
 #include "transport/websocket.h"
 #include <errno.h>
 
+enum { DEFAULT_BODY_BYTES = 1 << 20 };
+
 /* ----------------------------------------------------------------------------------------------------------- listeners */
 
-/* 0 or an error; the port of a name's first address holds for its others when the kernel is to pick it. */
-static int listen_on(weft *app, const char *url, const address *where, const weft_listen_options *options)
+/* 0 or an error, which does not stick yet. */
+static int listen_on(weft *app, const address *where, const weft_listen_options *options)
 {
     app_listener *one = mem_zero(sizeof *one);
     if (!one)
-        return app_fail(app, -ENOMEM, "cannot listen on %s: out of memory", url);
-    int error = listener_open(&one->base, where, options);
+        return -ENOMEM;
+    int error = texts_copy(options->hosts, &one->site.hosts);
+    if (!error)
+        error = listener_open(&one->base, where, options);
     if (error) {
+        texts_free(one->site.hosts);
         mem_free(one);
-        return app_fail(app, error, "cannot listen on %s: %s", url, weft_strerror(error));
+        return error;
     }
+    one->site.port = address_port(&one->base.where);
+    one->site.loopback = address_is_loopback(where);
     *app->listeners_end = one;
     app->listeners_end = &one->next;
     return 0;
+}
+
+/* All addresses of one name, on one port, also when the kernel picks it. A machine may have a name for an address that it lacks (::1 in a
+ * container): one that works is enough. */
+static int listen_on_all(weft *app, address *addresses, int n, const weft_listen_options *options)
+{
+    int listening = 0, missing = 0;
+    for (int i = 0; i < n; i++) {
+        int error = listen_on(app, &addresses[i], options);
+        if (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT) {
+            missing = error;
+            continue;
+        }
+        if (error)
+            return error;
+        listening++;
+        app_listener *last = CONTAINER(app->listeners_end, app_listener, next);
+        for (int k = i + 1; k < n; k++)
+            if (address_port(&addresses[k]) == 0)
+                address_set_port(&addresses[k], address_port(&last->base.where));
+    }
+    return listening ? 0 : missing;
 }
 
 int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size)
@@ -36,15 +66,8 @@ int weft_listen_sized(weft *app, const char *url, const weft_listen_options *opt
     int n = address_parse(url, addresses, &problem);
     if (n < 0)
         return app_fail(app, n, "the address \"%s\" %s", url, problem);
-    for (int i = 0; i < n; i++) {
-        error = listen_on(app, url, &addresses[i], &known);
-        if (error)
-            return error;
-        app_listener *last = CONTAINER(app->listeners_end, app_listener, next);
-        if (i + 1 < n && address_port(&addresses[i + 1]) == 0)
-            address_set_port(&addresses[i + 1], address_port(&last->base.where));
-    }
-    return 0;
+    error = listen_on_all(app, addresses, n, &known);
+    return error ? app_fail(app, error, "cannot listen on %s: %s", url, weft_strerror(error)) : 0;
 }
 
 const char *weft_listening(const weft *app, size_t n)
@@ -57,16 +80,58 @@ const char *weft_listening(const weft *app, size_t n)
 
 /* -------------------------------------------------------------------------------------------------------------- routes */
 
-/* A plain route: what weft_get() was given. */
+/* What weft_route() was given, with lists copied. */
 typedef struct {
-    weft_http_fn fn;
-    void *user;
+    weft_route_options options;
+    char *method;
 } plain_route;
 
-static void serve_plain(exchange *e, const weft_request *request, void *user)
+static void plain_route_free(void *user)
+{
+    plain_route *plain = user;
+    texts_free(plain->options.origins);
+    mem_free(plain->method);
+    mem_free(plain);
+}
+
+static plain_route *plain_route_new(const char *method, const weft_route_options *options)
+{
+    plain_route *plain = mem_zero(sizeof *plain);
+    if (!plain)
+        return NULL;
+    plain->options = *options;
+    plain->method = mem_copy_text(method, strlen(method));
+    if (texts_copy(options->origins, &plain->options.origins) || !plain->method) {
+        plain_route_free(plain);
+        return NULL;
+    }
+    if (!plain->options.max_body_bytes)
+        plain->options.max_body_bytes = DEFAULT_BODY_BYTES;
+    return plain;
+}
+
+static void plain_serve(exchange *e, const weft_request *request, void *user)
 {
     const plain_route *plain = user;
-    plain->fn((weft_exchange){e->id}, request, plain->user);
+    plain->options.request((weft_exchange){e->id}, request, plain->options.user);
+}
+
+static void plain_body(exchange *e, str piece, void *user)
+{
+    const plain_route *plain = user;
+    plain->options.body((weft_exchange){e->id}, piece, plain->options.user);
+}
+
+static void plain_drain(exchange *e, void *user)
+{
+    const plain_route *plain = user;
+    plain->options.drain((weft_exchange){e->id}, plain->options.user);
+}
+
+static void plain_gone(exchange *e, void *user)
+{
+    const plain_route *plain = user;
+    plain->options.gone((weft_exchange){e->id}, plain->options.user);
 }
 
 /* Takes `user`, on failure too. */
@@ -86,18 +151,35 @@ static int add_route(weft *app, const char *path, route_spec spec)
     return error ? app_fail(app, error, "cannot add the path \"%s\": out of memory", path) : 0;
 }
 
-int weft_get(weft *app, const char *path, weft_http_fn fn, void *user)
+int weft_route_sized(weft *app, const char *method, const char *path, const weft_route_options *options, size_t size)
 {
-    int error = app_check_configuring(app, "weft_get");
+    weft_route_options known = {0};
+    int error = app_check_configuring(app, "weft_route");
     if (error)
         return error;
-    if (!fn)
-        return app_fail(app, WEFT_E_INVALID, "weft_get for \"%s\" has no callback", path ? path : "");
-    plain_route *plain = mem_new(sizeof *plain);
-    if (plain)
-        *plain = (plain_route){fn, user};
-    return add_route(app, path,
-                     (route_spec){.method = "GET", .serve = serve_plain, .user = plain, .free_user = mem_free});
+    if (options)
+        memcpy(&known, options, size < sizeof known ? size : sizeof known);
+    if (!method || !http1_is_token(str_from(method)))
+        return app_fail(app, WEFT_E_INVALID, "the route \"%s\" has no method, or one that is not a token",
+                        path ? path : "");
+    if (!known.request)
+        return app_fail(app, WEFT_E_INVALID, "the route \"%s\" has no callback", path ? path : "");
+    plain_route *plain = plain_route_new(method, &known);
+    route_spec spec = {.serve = plain_serve, .user = plain, .free_user = plain_route_free};
+    if (plain) {
+        spec.method = plain->method;
+        spec.origins = plain->options.origins;
+        spec.max_body_bytes = plain->options.max_body_bytes;
+        spec.body = known.body ? plain_body : NULL;
+        spec.drain = known.drain ? plain_drain : NULL;
+        spec.gone = known.gone ? plain_gone : NULL;
+    }
+    return add_route(app, path, spec);
+}
+
+int weft_get(weft *app, const char *path, weft_http_fn fn, void *user)
+{
+    return weft_route(app, "GET", path, &(weft_route_options){.request = fn, .user = user});
 }
 
 int weft_websocket_sized(weft *app, const char *path, const weft_websocket_options *options, size_t size)

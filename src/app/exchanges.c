@@ -1,4 +1,5 @@
 #include "app/call.h"
+#include "proto/json.h"
 #include <errno.h>
 
 /* ------------------------------------------------------------------------------------------------- accept and reject */
@@ -102,4 +103,85 @@ int weft_answer(weft_exchange handle, int status, const char *type, const void *
     }
     return call_to_handle(
         &(call_spec){.run = run_answer, .id = handle.id, .number = status, .a = content_type, .b = bytes});
+}
+
+int weft_answer_json(weft_exchange handle, int status, const char *json)
+{
+    str text = str_from(json);
+    if (json_check(text) < 0)
+        return WEFT_E_JSON;
+    return weft_answer(handle, status, "application/json", text.at, text.len);
+}
+
+/* ------------------------------------------------------------------------------------------------------------- streams */
+
+static int start_here(exchange *e, int status, str type)
+{
+    return exchange_start(e, &(http_answer){.status = status, .type = type});
+}
+
+static int run_start(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? start_here(e, c->number, c->a) : WEFT_E_CLOSED;
+}
+
+int weft_answer_start(weft_exchange handle, int status, const char *type)
+{
+    void *e;
+    str content_type = str_from(type);
+    if (status < 200 || status > 599 || !http1_is_value(content_type))
+        return WEFT_E_INVALID;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return start_here(e, status, content_type);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_start, .id = handle.id, .number = status, .a = content_type});
+}
+
+static int run_write(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? exchange_write(e, c->a) : WEFT_E_CLOSED;
+}
+
+int weft_answer_write(weft_exchange handle, const void *bytes, size_t len)
+{
+    void *e;
+    str piece = {bytes, len};
+    if (len && !bytes)
+        return WEFT_E_INVALID;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return exchange_write(e, piece);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_write, .id = handle.id, .a = piece});
+}
+
+static int run_end(weft *app, const call *c)
+{
+    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    return e ? exchange_end(e) : WEFT_E_CLOSED;
+}
+
+int weft_answer_end(weft_exchange handle)
+{
+    void *e;
+    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
+    case CALL_HERE:
+        return exchange_end(e);
+    case CALL_GONE:
+        return WEFT_E_CLOSED;
+    case CALL_ELSEWHERE:
+        break;
+    }
+    return call_to_handle(&(call_spec){.run = run_end, .id = handle.id});
 }

@@ -1,6 +1,7 @@
 #include "demo.h"
 
 #include "demo_page.h"
+#include "log.h"
 #include "options.h"
 #include <errno.h>
 #include <signal.h>
@@ -274,7 +275,7 @@ static int complain(const weft *app, int error)
 static int serve(demo *d)
 {
     signal(SIGPIPE, SIG_IGN); /* it serves on when nobody reads what it prints */
-    weft *app = weft_new(NULL);
+    weft *app = weft_new(&(weft_options){.log = write_log});
     int error = start(app, d);
     if (!error)
         error = weft_run_until_signal(app);

@@ -1,5 +1,8 @@
 #include "http/exchange.h"
 
+#include "base/mem.h"
+#include "proto/form.h"
+
 #include <errno.h>
 
 exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier)
@@ -58,7 +61,51 @@ int exchange_add_field(exchange *e, str name, str value)
 
 int exchange_answer(exchange *e, const http_answer *answer)
 {
-    return e->ops->answer(e, answer);
+    return e->started ? WEFT_E_INVALID : e->ops->answer(e, answer);
+}
+
+int exchange_start(exchange *e, const http_answer *answer)
+{
+    return e->started || e->upgrade ? WEFT_E_INVALID : e->ops->start(e, answer, -1);
+}
+
+int exchange_write(exchange *e, str bytes)
+{
+    if (!e->started)
+        return WEFT_E_INVALID;
+    if (e->ops->queued(e) >= EXCHANGE_MAX_QUEUED_BYTES) {
+        e->want_drain = true;
+        return WEFT_E_FULL;
+    }
+    int error = bytes.len ? e->ops->write(e, bytes) : 0;
+    if (error || e->ops->queued(e) < EXCHANGE_MAX_QUEUED_BYTES)
+        return error;
+    e->want_drain = true;
+    return WEFT_QUEUED;
+}
+
+int exchange_end(exchange *e)
+{
+    return e->started ? e->ops->end(e) : WEFT_E_INVALID;
+}
+
+static bool names_any_origin(const char *const *allowed)
+{
+    for (; allowed && *allowed; allowed++)
+        if (strcmp(*allowed, "*") == 0)
+            return true;
+    return false;
+}
+
+int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
+{
+    if (!origin.at)
+        return 0;
+    int error = buf_put_str(&e->fields, STR("Vary: Origin\r\nAccess-Control-Allow-Origin: "));
+    if (names_any_origin(allowed))
+        return error | buf_put_str(&e->fields, STR("*\r\n"));
+    error |= buf_put_str(&e->fields, origin);
+    return error | buf_put_str(&e->fields, STR("\r\nAccess-Control-Allow-Credentials: true\r\n"));
 }
 
 int exchange_refuse(exchange *e, int status, str text)
@@ -70,7 +117,7 @@ int exchange_refuse(exchange *e, int status, str text)
         .close = true,
         .offer_websocket = status == 426,
     };
-    return e->ops->answer(e, &answer);
+    return exchange_answer(e, &answer);
 }
 
 /* -------------------------------------------------------------------------------------------------- what was asked */
@@ -113,6 +160,58 @@ weft_str weft_request_address(const weft_request *request)
     if (!r->address_len)
         r->address_len = r->sink->ops->address(r->sink, r->address, sizeof r->address);
     return (str){r->address, r->address_len};
+}
+
+weft_str weft_request_body(const weft_request *request)
+{
+    return request->body;
+}
+
+struct request_text {
+    struct request_text *next;
+    char text[];
+};
+
+void request_done(weft_request *request)
+{
+    for (struct request_text *one = request->texts, *next; one; one = next) {
+        next = one->next;
+        mem_free(one);
+    }
+    request->texts = NULL;
+}
+
+/* The decoded value, kept for as long as the request. */
+static str keep_decoded(const weft_request *request, str raw)
+{
+    weft_request *r = (weft_request *)(uintptr_t)request;
+    struct request_text *one = raw.at ? mem_new(sizeof *one + raw.len + 1) : NULL;
+    if (!one)
+        return (str){NULL, 0};
+    one->next = r->texts;
+    r->texts = one;
+    return (str){one->text, form_decode(raw, one->text)};
+}
+
+weft_str weft_request_query_value(const weft_request *request, const char *name)
+{
+    return keep_decoded(request, form_find(weft_request_query(request), str_from(name)));
+}
+
+/* True for the media type with or without parameters. */
+static bool is_form(str type)
+{
+    str form = STR("application/x-www-form-urlencoded");
+    if (type.len < form.len || !str_equal_nocase((str){type.at, form.len}, form))
+        return false;
+    return type.len == form.len || type.at[form.len] == ';' || type.at[form.len] == ' ';
+}
+
+weft_str weft_request_form_value(const weft_request *request, const char *name)
+{
+    if (!is_form(weft_request_header(request, "Content-Type")))
+        return (str){NULL, 0};
+    return keep_decoded(request, form_find(request->body, str_from(name)));
 }
 
 weft_str weft_request_subprotocols(const weft_request *request)

@@ -19,12 +19,21 @@ typedef struct {
     bool offer_websocket; /* names WebSocket as what this path would speak; with close */
 } http_answer;
 
-/** What carries the exchange. Each call frees the exchange. */
+/** What carries the exchange. answer, switch_protocol and end free it; so does every call that fails with -ENOMEM, as the client is then gone. */
 typedef struct {
-    int (*answer)(exchange *e, const http_answer *answer); /* 0, or -ENOMEM: the client is gone */
+    int (*answer)(exchange *e, const http_answer *answer);
+    /** An answer whose body follows: `length` bytes, or, when it is negative, as many as are written. The answer's own body is ignored. */
+    int (*start)(exchange *e, const http_answer *answer, int64_t length);
+    int (*write)(exchange *e, str bytes);
+    /** The body of a started answer from a file, which is then closed; the exchange ends by itself when it has gone out. */
+    int (*write_file)(exchange *e, int fd, uint64_t offset, uint64_t length);
+    int (*end)(exchange *e);
+    size_t (*queued)(const exchange *e);
     /** Sends `head` (a whole 101 head) and gives the connection's bytes away, in both directions. The caller binds the sink. */
     int (*switch_protocol)(exchange *e, str head, sink **ret_sink);
 } exchange_ops;
+
+enum { EXCHANGE_MAX_QUEUED_BYTES = 1 << 20 }; /* of a streamed answer */
 
 /** What waits for weft_accept() or weft_reject(): the transport's part of an upgrade. */
 typedef struct {
@@ -42,8 +51,11 @@ struct exchange {
     void *context;              /* of the server: what transports hang their peers on */
     const upgrade_ops *upgrade; /* NULL for a plain request */
     void *upgrade_state;
-    buf fields;     /* added by weft_header(): whole lines */
-    bool head_only; /* HEAD */
+    buf fields;              /* added by weft_header(): whole lines */
+    const http_route *route; /* that serves it; NULL for none */
+    bool head_only;          /* HEAD */
+    bool started;            /* a streamed answer is under way */
+    bool want_drain;         /* the route's `drain` is due when the queue has gone down */
 };
 
 /** What weft_request points at. On the stack of whoever serves the request. */
@@ -52,10 +64,15 @@ struct weft_request {
     const char *bytes; /* of the head */
     str path;
     const http_route *route;
+    str body;
     sink *sink;
     char address[64];
-    size_t address_len; /* 0: not asked for yet */
+    size_t address_len;         /* 0: not asked for yet */
+    struct request_text *texts; /* decoded for the program; freed when the request has been served */
 };
+
+/** Frees what accessors have made. */
+void request_done(weft_request *request);
 
 /** Registered in the table. NULL when there is no memory. */
 exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier);
@@ -69,7 +86,16 @@ bool exchange_field_allowed(str name, str value);
 /** Adds a field line to the answer. 0, WEFT_E_INVALID or -ENOMEM. */
 int exchange_add_field(exchange *e, str name, str value);
 
+/** WEFT_E_INVALID when an answer is under way, WEFT_E_CLOSED never: the caller has looked the handle up. */
 int exchange_answer(exchange *e, const http_answer *answer);
+
+/** A streamed answer. Results as weft_answer_write(). */
+int exchange_start(exchange *e, const http_answer *answer);
+int exchange_write(exchange *e, str bytes);
+int exchange_end(exchange *e);
+
+/** Adds the CORS fields for a page of another origin that the list allows; {NULL, 0} adds nothing. 0 or -ENOMEM. */
+int exchange_allow_origin(exchange *e, str origin, const char *const *allowed);
 
 /** A plain text answer after which the connection is closed; text.len 0: the status's standard phrase. */
 int exchange_refuse(exchange *e, int status, str text);

@@ -1,272 +1,57 @@
-#include "http/http1_connection.h"
+#include "http/http1_private.h"
 
 #include "base/mem.h"
 #include "proto/ws_handshake.h"
 #include <errno.h>
-#include <time.h>
-
-enum {
-    MAX_PIPELINED_BYTES = HTTP1_MAX_HEAD_BYTES, /* kept unread while an answer is awaited; then reading stops */
-    MAX_UNSENT_BYTES = 64 * 1024,               /* of answers that the client does not take; then no request is read */
-};
-
-typedef struct {
-    http_server *server;
-    sink *sink;
-    list_node all;
-    timer deadline;
-    http1_head *head; /* of the request being read; NULL between requests */
-    size_t head_block_bytes;
-    exchange *exchange; /* waits for its answer */
-    uint16_t port;
-    bool keep_alive; /* of the exchange */
-    bool minor_0;    /* HTTP/1.0 */
-    bool paused;
-    bool served; /* a request was answered here before */
-} http1_connection;
-
-static const exchange_ops http1_exchange_ops;
 
 /* ------------------------------------------------------------------------------------------------------------ life */
 
+static loop *loop_of(const http1_connection *c)
+{
+    return c->server->net->loop;
+}
+
 static void drop_head(http1_connection *c)
 {
-    pool_put(&c->server->net->loop->blocks, c->head, c->head_block_bytes);
+    pool_put(&loop_of(c)->blocks, c->head, c->head_block_bytes);
     c->head = NULL;
 }
 
-static void connection_free(http1_connection *c)
+void http1_let_go(http1_connection *c)
 {
+    if (c->freed)
+        *c->freed = true;
     if (c->exchange)
         exchange_free(c->exchange);
     drop_head(c);
-    loop_cancel(c->server->net->loop, &c->deadline);
-    list_remove(&c->all);
+    http1_incoming_free(c);
+    loop_cancel(loop_of(c), &c->deadline);
+    loop_undefer(loop_of(c), &c->task);
+    list_remove(&c->siblings);
     mem_free(c);
 }
 
-static void connection_end(http1_connection *c)
+void http1_end(http1_connection *c)
 {
     c->sink->ops->end(c->sink);
-    connection_free(c);
+    http1_let_go(c);
 }
 
-static void connection_abort(http1_connection *c)
+void http1_abort(http1_connection *c)
 {
     c->sink->ops->abort(c->sink);
-    connection_free(c);
+    http1_let_go(c);
 }
 
-/* --------------------------------------------------------------------------------------------------------- answers */
-
-static str http_date(http_server *server)
+void http1_exchange_gone(http1_connection *c)
 {
-    uint64_t now_s = server->net->loop->now_ms / 1000;
-    if (!server->date[0] || now_s != server->date_at_s) {
-        time_t now = time(NULL);
-        struct tm parts;
-        gmtime_r(&now, &parts);
-        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
-        server->date_at_s = now_s;
+    exchange *e = c->exchange;
+    if (e && e->route && e->route->spec.gone)
+        e->route->spec.gone(e, e->route->spec.user);
+    if (c->exchange) {
+        exchange_free(c->exchange);
+        c->exchange = NULL;
     }
-    return str_from(server->date);
-}
-
-static bool status_has_body(int status)
-{
-    return status >= 200 && status != 204 && status != 304;
-}
-
-typedef struct {
-    const http_answer *what;
-    str fields;
-    bool head_only, close, minor_0;
-} answer_plan;
-
-static int put_head(http_server *server, buf *out, const answer_plan *plan)
-{
-    const http_answer *a = plan->what;
-    int error = buf_printf(out, "HTTP/1.1 %d %s\r\n", a->status, http1_phrase(a->status));
-    error |= buf_put_str(out, STR("Date: ")) | buf_put_str(out, http_date(server));
-    if (a->type.len)
-        error |= buf_put_str(out, STR("\r\nContent-Type: ")) | buf_put_str(out, a->type);
-    if (status_has_body(a->status))
-        error |= buf_printf(out, "\r\nContent-Length: %zu", a->body.len);
-    if (a->offer_websocket)
-        error |= buf_put_str(out, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
-    else if (plan->close)
-        error |= buf_put_str(out, STR("\r\nConnection: close"));
-    else if (plan->minor_0)
-        error |= buf_put_str(out, STR("\r\nConnection: keep-alive"));
-    error |= buf_put_str(out, STR("\r\n")) | buf_put_str(out, plan->fields);
-    return error | buf_put_str(out, STR("\r\n"));
-}
-
-static int send_answer(http1_connection *c, const answer_plan *plan)
-{
-    buf head = {0};
-    bool body = !plan->head_only && status_has_body(plan->what->status);
-    sink_piece piece = {.body = body ? plan->what->body : (str){NULL, 0}};
-    int error = buf_reserve(&head, 256 + plan->fields.len);
-    if (!error)
-        error = put_head(c->server, &head, plan);
-    piece.head = buf_str(&head);
-    if (!error)
-        error = c->sink->ops->write(c->sink, &piece);
-    buf_done(&head);
-    return error ? -ENOMEM : 0;
-}
-
-static void idle_deadline(timer *t)
-{
-    connection_end(CONTAINER(t, http1_connection, deadline));
-}
-
-static void go_on_reading(http1_connection *c)
-{
-    if (!c->paused)
-        return;
-    c->paused = false;
-    c->sink->ops->pause(c->sink, false);
-}
-
-/* The connection is ready for the next request, or for the end that came meanwhile: the sink tells either. */
-static void next_request(http1_connection *c)
-{
-    loop_arm(c->server->net->loop, &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
-    go_on_reading(c);
-    c->sink->ops->rebind(c->sink);
-}
-
-static int connection_answer(exchange *e, const http_answer *answer)
-{
-    http1_connection *c = e->carrier;
-    bool close = answer->close || !c->keep_alive || c->server->draining;
-    answer_plan plan = {answer, buf_str(&e->fields), e->head_only, close, c->minor_0};
-    int error = send_answer(c, &plan);
-    c->exchange = NULL;
-    exchange_free(e);
-    c->served = true;
-    if (error)
-        connection_abort(c);
-    else if (close)
-        connection_end(c);
-    else
-        next_request(c);
-    return error;
-}
-
-static int connection_switch(exchange *e, str head, sink **ret_sink)
-{
-    http1_connection *c = e->carrier;
-    sink *s = c->sink;
-    int error = s->ops->write(s, &(sink_piece){.head = head});
-    if (error) {
-        connection_abort(c);
-        return error;
-    }
-    if (c->paused)
-        s->ops->pause(s, false);
-    connection_free(c);
-    *ret_sink = s;
-    return 0;
-}
-
-static const exchange_ops http1_exchange_ops = {connection_answer, connection_switch};
-
-/* Answers what never became an exchange, and closes. */
-static void refuse(http1_connection *c, int status, str text)
-{
-    http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8"), .body = text};
-    answer_plan plan = {.what = &answer, .fields = STR(""), .close = true};
-    if (send_answer(c, &plan))
-        connection_abort(c);
-    else
-        connection_end(c);
-}
-
-static void head_deadline(timer *t)
-{
-    http1_connection *c = CONTAINER(t, http1_connection, deadline);
-    if (c->head)
-        refuse(c, 408, STR("the request head took more than 10 s\n"));
-    else
-        connection_end(c);
-}
-
-/* -------------------------------------------------------------------------------------------------------- requests */
-
-static void not_found(exchange *e, const route_match *match)
-{
-    http_answer answer = {.status = 404, .type = STR("text/plain; charset=utf-8"), .body = STR("not found\n")};
-    if (match->other_method) {
-        answer.status = 405;
-        answer.body = STR("this path takes GET and HEAD only\n");
-        exchange_add_field(e, STR("Allow"), STR("GET, HEAD"));
-    } else if (match->needs_upgrade) {
-        answer.status = 426;
-        answer.body = STR("this path speaks WebSocket only\n");
-        answer.close = answer.offer_websocket = true;
-    }
-    exchange_answer(e, &answer);
-}
-
-static bool has_body(const http1_head *head)
-{
-    return head->body == HTTP1_CHUNKED || (head->body == HTTP1_LENGTH && head->content_length);
-}
-
-/* Serves c->exchange, which may be answered, and the connection gone, afterwards. */
-static void route_request(http1_connection *c, const http1_head *head, const char *at, bool upgrade)
-{
-    char path[HTTP1_MAX_LINE_BYTES + 1];
-    str raw = {at + head->path_at, head->path_len};
-    route_match match = {0};
-    if (str_equal(raw, STR("*"))) { /* OPTIONS * asks about the server, not about a path */
-        not_found(c->exchange, &match);
-        return;
-    }
-    int64_t path_len = http1_decode_path(raw, path);
-    if (path_len < 0) {
-        exchange_refuse(c->exchange, 400, STR("malformed path\n"));
-        return;
-    }
-    weft_request request = {.head = head, .bytes = at, .path = {path, (size_t)path_len}, .sink = c->sink};
-    match = router_find(c->server->routes, c->port, http1_method(head, at), upgrade, request.path);
-    request.route = match.found;
-    if (match.found)
-        match.found->spec.serve(c->exchange, &request, match.found->spec.user);
-    else
-        not_found(c->exchange, &match);
-}
-
-/* The head is complete: `at` holds its bytes. The connection may be gone afterwards. */
-static void dispatch(http1_connection *c, const http1_head *head, const char *at)
-{
-    exchange *e = exchange_new(c->server->table, &c->server->net->loop->blocks, &http1_exchange_ops, c);
-    if (!e) {
-        connection_abort(c);
-        return;
-    }
-    bool upgrade = ws_handshake_wanted(head, at);
-    c->exchange = e;
-    e->context = c->server->context;
-    e->head_only = str_equal(http1_method(head, at), STR("HEAD"));
-    c->minor_0 = head->minor == 0;
-    c->keep_alive = head->keep_alive && !has_body(head) && !upgrade; /* a refused upgrade ends the connection */
-    loop_cancel(c->server->net->loop, &c->deadline);
-    route_request(c, head, at, upgrade);
-}
-
-static bool new_head(http1_connection *c)
-{
-    c->head = pool_get(&c->server->net->loop->blocks, sizeof *c->head, &c->head_block_bytes);
-    if (!c->head)
-        return false;
-    *c->head = (http1_head){0};
-    if (c->served)
-        loop_arm(c->server->net->loop, &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
-    return true;
 }
 
 static void stop_reading(http1_connection *c)
@@ -277,9 +62,307 @@ static void stop_reading(http1_connection *c)
     c->sink->ops->pause(c->sink, true);
 }
 
-static bool too_much_unsent(const http1_connection *c)
+void http1_go_on_reading(http1_connection *c)
 {
-    return c->sink->queued >= MAX_UNSENT_BYTES;
+    if (!c->paused)
+        return;
+    c->paused = false;
+    c->sink->ops->pause(c->sink, false);
+}
+
+static void idle_deadline(timer *t)
+{
+    http1_end(CONTAINER(t, http1_connection, deadline));
+}
+
+void http1_next_request(http1_connection *c)
+{
+    loop_arm(loop_of(c), &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
+    http1_go_on_reading(c);
+    c->sink->ops->rebind(c->sink); /* feeds what waits unread, or the end that came meanwhile */
+}
+
+/* --------------------------------------------------------------------------------------------- who may ask for what */
+
+static str host_of(const http1_head *head, const char *at)
+{
+    if (head->authority_len)
+        return (str){at + head->authority_at, head->authority_len};
+    return http1_find(head, at, "Host");
+}
+
+static str without_port(str host)
+{
+    size_t i = host.len;
+    while (i && host.at[i - 1] >= '0' && host.at[i - 1] <= '9')
+        i--;
+    return i && host.at[i - 1] == ':' ? (str){host.at, i - 1} : host;
+}
+
+/* A name that a stranger's DNS can point at this machine is not one of its names. */
+static bool host_served(const http_site *site, str host)
+{
+    static const char *const local[] = {"localhost", "127.0.0.1", "[::1]", NULL};
+    str name = without_port(host);
+    if (!site->loopback || !host.at)
+        return true;
+    for (const char *const *one = local; *one; one++)
+        if (str_equal_nocase(name, str_from(*one)))
+            return true;
+    for (const char *const *one = site->hosts; one && *one; one++)
+        if (strcmp(*one, "*") == 0 || str_equal_nocase(name, str_from(*one)))
+            return true;
+    return false;
+}
+
+static bool only_reads(str method)
+{
+    return str_equal(method, STR("GET")) || str_equal(method, STR("HEAD")) || str_equal(method, STR("OPTIONS"));
+}
+
+/* Where a request stands on its way to a route. */
+typedef struct {
+    http1_connection *connection;
+    const http1_head *head;
+    const char *at;
+    str method, path, origin;
+    bool cross_origin; /* a page of another origin asks */
+    route_match match;
+} inquiry;
+
+/* 0, or the status to refuse with. `path` has room for HTTP1_MAX_LINE_BYTES + 1. */
+static int inquire(http1_connection *c, const http1_head *head, const char *at, char *path, inquiry *q)
+{
+    str raw = {at + head->path_at, head->path_len}, host = host_of(head, at);
+    *q = (inquiry){.connection = c, .head = head, .at = at, .method = http1_method(head, at)};
+    if (!host_served(c->site, host))
+        return 421;
+    if (str_equal(raw, STR("*"))) { /* OPTIONS * asks about the server, not about a path */
+        q->path = raw;
+        return 0;
+    }
+    int64_t len = http1_decode_path(raw, path);
+    if (len < 0)
+        return 400;
+    q->path = (str){path, (size_t)len};
+    q->origin = http1_find(head, at, "Origin");
+    q->cross_origin = !ws_origin_allowed(q->origin, host, NULL);
+    q->match = router_find(c->server->routes, c->site->port, q->method, ws_handshake_wanted(head, at), q->path);
+    return 0;
+}
+
+static bool origin_listed(const inquiry *q, const http_route *route)
+{
+    return route->spec.origins && ws_origin_allowed(q->origin, (str){NULL, 0}, route->spec.origins);
+}
+
+/* A page of another origin may not write unless the route names it. (The WebSocket transport judges its own requests.) */
+static bool origin_refused(const inquiry *q)
+{
+    const http_route *route = q->match.found;
+    return q->cross_origin && route->spec.method && !only_reads(q->method) && !origin_listed(q, route);
+}
+
+/* ------------------------------------------------------------------------------------------------- answers of our own */
+
+static void add_allow(exchange *e, const inquiry *q)
+{
+    char methods[ROUTER_METHODS_BYTES];
+    const http1_connection *c = q->connection;
+    router_methods(c->server->routes, c->site->port, q->path, methods);
+    exchange_add_field(e, STR("Allow"), str_from(methods));
+}
+
+static void answer_text(exchange *e, int status, str text)
+{
+    exchange_answer(e, &(http_answer){.status = status, .type = STR("text/plain; charset=utf-8"), .body = text});
+}
+
+/* The Fetch standard's question before a page's request: what may other origins do here? */
+static void answer_preflight(exchange *e, const inquiry *q, const http_route *route)
+{
+    str fields = http1_find(q->head, q->at, "Access-Control-Request-Headers");
+    char methods[ROUTER_METHODS_BYTES];
+    router_methods(q->connection->server->routes, q->connection->site->port, q->path, methods);
+    if (origin_listed(q, route)) {
+        exchange_allow_origin(e, q->origin, route->spec.origins);
+        exchange_add_field(e, STR("Access-Control-Allow-Methods"), str_from(methods));
+        if (fields.len)
+            exchange_add_field(e, STR("Access-Control-Allow-Headers"), fields);
+        exchange_add_field(e, STR("Access-Control-Max-Age"), STR("600"));
+    }
+    exchange_answer(e, &(http_answer){.status = 204});
+}
+
+/* OPTIONS where no route serves it. */
+static void answer_options(exchange *e, const inquiry *q)
+{
+    const http1_connection *c = q->connection;
+    str wanted = http1_find(q->head, q->at, "Access-Control-Request-Method");
+    route_match target = {0};
+    if (wanted.len)
+        target = router_find(c->server->routes, c->site->port, wanted, false, q->path);
+    add_allow(e, q);
+    if (target.found && q->origin.at)
+        answer_preflight(e, q, target.found);
+    else
+        exchange_answer(e, &(http_answer){.status = 204});
+}
+
+static void answer_unrouted(exchange *e, const inquiry *q)
+{
+    bool exists = q->match.other_method || q->match.needs_upgrade;
+    if (str_equal(q->method, STR("OPTIONS")) && (exists || str_equal(q->path, STR("*")))) {
+        answer_options(e, q);
+    } else if (q->match.other_method) {
+        add_allow(e, q);
+        answer_text(e, 405, STR("this path does not take this method\n"));
+    } else if (q->match.needs_upgrade) {
+        exchange_refuse(e, 426, STR("this path speaks WebSocket only\n"));
+    } else {
+        answer_text(e, 404, STR("not found\n"));
+    }
+}
+
+static str refusal(int status)
+{
+    return status == 421 ? STR("this name is not served on a loopback listener (option: hosts)\n")
+                         : STR("malformed path\n");
+}
+
+/* -------------------------------------------------------------------------------------------------------- requests */
+
+exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const char *at)
+{
+    exchange *e = exchange_new(c->server->table, &loop_of(c)->blocks, &http1_exchange_ops, c);
+    if (!e) {
+        http1_abort(c);
+        return NULL;
+    }
+    c->exchange = e;
+    c->minor_0 = head->minor == 0;
+    c->keep_alive = head->keep_alive && !ws_handshake_wanted(head, at); /* a refused upgrade ends the connection */
+    e->context = c->server->context;
+    e->head_only = str_equal(http1_method(head, at), STR("HEAD"));
+    loop_cancel(loop_of(c), &c->deadline);
+    return e;
+}
+
+void http1_serve(http1_connection *c, weft_request *request)
+{
+    char path[HTTP1_MAX_LINE_BYTES + 1];
+    exchange *e = c->exchange;
+    inquiry q;
+    int status = inquire(c, request->head, request->bytes, path, &q);
+    const http_route *route = q.match.found;
+    request->path = q.path;
+    request->route = route;
+    if (status) {
+        exchange_refuse(e, status, refusal(status));
+    } else if (!route) {
+        answer_unrouted(e, &q);
+    } else if (origin_refused(&q)) {
+        exchange_refuse(e, 403, STR("pages of this origin may not write here (option: origins)\n"));
+    } else {
+        e->route = route;
+        if (q.cross_origin && origin_listed(&q, route))
+            exchange_allow_origin(e, q.origin, route->spec.origins);
+        route->spec.serve(e, request, route->spec.user);
+    }
+    request_done(request);
+}
+
+static bool has_body(const http1_head *head)
+{
+    return head->body == HTTP1_CHUNKED || (head->body == HTTP1_LENGTH && head->content_length);
+}
+
+/* The head has come, of a request whose body is `body` or still to come (of a route that takes it in pieces, or that will not take it). */
+static void serve_now(http1_connection *c, const http1_head *head, const char *at, str body)
+{
+    if (!http1_new_exchange(c, head, at))
+        return;
+    if (has_body(head) && !body.at)
+        c->keep_alive = c->keep_alive && c->incoming;
+    weft_request request = {.head = head, .bytes = at, .body = body, .sink = c->sink};
+    http1_serve(c, &request);
+}
+
+/* The route that takes this body; NULL when the request will be refused, and then its body is not read. */
+static const http_route *route_for_body(http1_connection *c, const http1_head *head, const char *at)
+{
+    char path[HTTP1_MAX_LINE_BYTES + 1];
+    inquiry q;
+    if (inquire(c, head, at, path, &q) || !q.match.found || origin_refused(&q))
+        return NULL;
+    return q.match.found->spec.method ? q.match.found : NULL;
+}
+
+/* Begins to read a body. The head is taken on success. 0, or a status to refuse with. */
+static int begin_body(http1_connection *c, const http1_incoming *what, const char *at, bool nothing_yet)
+{
+    size_t ignored;
+    str piece;
+    http1_incoming in = *what;
+    http1_body_init(&in.decoder, in.head, in.route->spec.max_body_bytes);
+    if (http1_body_next(&in.decoder, NULL, 0, &ignored, &piece) == HTTP1_BODY_BAD)
+        return in.decoder.status;
+    if (http1_incoming_begin(c, &in, at))
+        return 503;
+    if (in.head->expect_continue && nothing_yet && http1_say_continue(c))
+        return 503;
+    if (in.streamed)
+        serve_now(c, in.head, at, (str){NULL, 0});
+    return 0;
+}
+
+/* A complete head of head_len bytes at `at`, taken off the connection. Returns how many bytes of len are consumed. */
+static size_t take_request(http1_connection *c, const http1_incoming *taken, const char *at, size_t len)
+{
+    http1_incoming in = *taken;
+    const http1_head *head = in.head;
+    pool *blocks = &loop_of(c)->blocks;
+    size_t consumed = in.head_len, rest = len - in.head_len;
+    str body = {NULL, 0};
+    in.route = has_body(head) ? route_for_body(c, head, at) : NULL;
+    if (in.route) {
+        bool whole = head->body == HTTP1_LENGTH && head->content_length <= rest &&
+                     head->content_length <= in.route->spec.max_body_bytes;
+        in.streamed = in.route->spec.body;
+        if (!whole || in.streamed) {
+            int status = begin_body(c, &in, at, rest == 0);
+            if (!status)
+                return consumed;
+            pool_put(blocks, in.head, in.head_block_bytes);
+            http1_refuse(c, status, STR("the request body is too large (option: max_body_bytes)\n"));
+            return len;
+        }
+        body = (str){at + in.head_len, (size_t)head->content_length};
+        consumed += body.len;
+    }
+    serve_now(c, head, at, body);
+    pool_put(blocks, in.head, in.head_block_bytes);
+    return consumed;
+}
+
+static void head_deadline(timer *t)
+{
+    http1_connection *c = CONTAINER(t, http1_connection, deadline);
+    if (c->head)
+        http1_refuse(c, 408, STR("the request head took more than 10 s\n"));
+    else
+        http1_end(c);
+}
+
+static bool new_head(http1_connection *c)
+{
+    c->head = pool_get(&loop_of(c)->blocks, sizeof *c->head, &c->head_block_bytes);
+    if (!c->head)
+        return false;
+    *c->head = (http1_head){0};
+    if (c->served)
+        loop_arm(loop_of(c), &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
+    return true;
 }
 
 /* An answer is awaited, or the client does not take those that it has: what follows stays where it is, within bounds. */
@@ -288,63 +371,81 @@ static size_t hold_back(http1_connection *c, size_t len)
     if (!c->exchange) {
         stop_reading(c);
         c->sink->ops->notify(c->sink);
-    } else if (len >= MAX_PIPELINED_BYTES) {
+    } else if (len >= HTTP1_MAX_PIPELINED_BYTES) {
         stop_reading(c);
     }
     return 0;
 }
 
-static void connection_sent(void *owner)
-{
-    http1_connection *c = owner;
-    if (c->exchange)
-        return; /* its answer goes on reading */
-    if (c->sink->queued > MAX_UNSENT_BYTES / 2)
-        c->sink->ops->notify(c->sink);
-    else
-        go_on_reading(c);
-}
-
 static size_t connection_data(void *owner, char *at, size_t len)
 {
     http1_connection *c = owner;
-    if (c->exchange || too_much_unsent(c))
+    size_t head_len;
+    if (c->incoming)
+        return http1_incoming_data(c, at, len);
+    if (c->exchange || c->sending_file || c->sink->queued >= HTTP1_MAX_UNSENT_BYTES)
         return hold_back(c, len);
     if (!c->head && !new_head(c)) {
-        connection_abort(c);
+        http1_abort(c);
         return len;
     }
-    size_t head_len;
     switch (http1_head_feed(c->head, at, len, &head_len)) {
     case HTTP1_MORE:
         return 0;
     case HTTP1_BAD:
-        refuse(c, c->head->status, str_from(c->head->reason));
+        http1_refuse(c, c->head->status, str_from(c->head->reason));
         return len;
     case HTTP1_DONE:
         break;
     }
-    /* taken off the connection, which may be gone when the request has been served */
-    pool *blocks = &c->server->net->loop->blocks;
-    http1_head *head = c->head;
-    size_t block_bytes = c->head_block_bytes;
+    http1_incoming taken = {.head = c->head, .head_block_bytes = c->head_block_bytes, .head_len = head_len};
     c->head = NULL;
-    dispatch(c, head, at);
-    pool_put(blocks, head, block_bytes);
-    return head_len;
+    return take_request(c, &taken, at, len);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- events */
+
+static void connection_task(loop_task *task)
+{
+    http1_connection *c = CONTAINER(task, http1_connection, task);
+    exchange *e = c->exchange;
+    if (!e || !e->want_drain)
+        return;
+    e->want_drain = false;
+    if (e->route && e->route->spec.drain)
+        e->route->spec.drain(e, e->route->spec.user);
+}
+
+static void connection_sent(void *owner)
+{
+    http1_connection *c = owner;
+    size_t low = c->sending_file ? 0 : c->exchange ? EXCHANGE_MAX_QUEUED_BYTES / 2 : HTTP1_MAX_UNSENT_BYTES / 2;
+    if (c->sink->queued > low) {
+        c->sink->ops->notify(c->sink);
+        return;
+    }
+    c->sending_file = false;
+    if (c->exchange)
+        loop_defer(loop_of(c), &c->task);
+    else
+        http1_go_on_reading(c);
 }
 
 static void connection_eof(void *owner)
 {
     http1_connection *c = owner;
-    if (!c->exchange) /* else the answer goes out, and those to the requests behind it */
-        connection_end(c);
+    c->eof = true;
+    if (c->exchange && !c->exchange->upgrade && !c->incoming)
+        return; /* the answer goes out, and those to the requests behind it */
+    http1_exchange_gone(c);
+    http1_end(c);
 }
 
 static void connection_gone(void *owner, int error)
 {
     (void)error;
-    connection_free(owner);
+    http1_exchange_gone(owner);
+    http1_let_go(owner);
 }
 
 static const sink_events http1_events = {
@@ -354,7 +455,7 @@ static const sink_events http1_events = {
     .gone = connection_gone,
 };
 
-int http1_connection_open(http_server *server, sink *s, uint16_t port)
+int http1_connection_open(http_server *server, sink *s, const http_site *site)
 {
     http1_connection *c = mem_zero(sizeof *c);
     if (!c) {
@@ -363,8 +464,9 @@ int http1_connection_open(http_server *server, sink *s, uint16_t port)
     }
     c->server = server;
     c->sink = s;
-    c->port = port;
-    list_append(&server->connections, &c->all);
+    c->site = site;
+    c->task.run = connection_task;
+    list_append(&server->connections, &c->siblings);
     loop_arm(server->net->loop, &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
     sink_bind(s, &http1_events, c);
     return 0;
@@ -380,15 +482,18 @@ void http_server_drain(http_server *server)
 {
     server->draining = true;
     for (list_node *node = server->connections.next, *next; node != &server->connections; node = next) {
-        http1_connection *c = CONTAINER(node, http1_connection, all);
+        http1_connection *c = CONTAINER(node, http1_connection, siblings);
         next = node->next;
-        if (!c->exchange && !c->head)
-            connection_end(c);
+        if (!c->exchange && !c->head && !c->incoming)
+            http1_end(c);
     }
 }
 
 void http_server_abort(http_server *server)
 {
-    for (list_node *node; (node = list_first(&server->connections));)
-        connection_abort(CONTAINER(node, http1_connection, all));
+    for (list_node *node; (node = list_first(&server->connections));) {
+        http1_connection *c = CONTAINER(node, http1_connection, siblings);
+        http1_exchange_gone(c);
+        http1_abort(c);
+    }
 }

@@ -1,8 +1,8 @@
 /**
- * HTTP/1 connections: reads request heads from a sink, finds their route, writes the answers in the order of the requests.
+ * HTTP/1 connections: reads requests from a sink, finds their route, writes the answers in the order of the requests.
  *
- * One exchange at a time: a pipelined request waits, unread, for the answer of the one before it. A request with a body is answered, and then the
- * connection is closed.
+ * One exchange at a time: a pipelined request waits, unread, for the answer of the one before it. A body is collected and handed over whole, or
+ * given to the route in pieces, as the route has it.
  */
 #ifndef WEFT_HTTP_HTTP1_CONNECTION_H
 #define WEFT_HTTP_HTTP1_CONNECTION_H
@@ -14,6 +14,13 @@ enum {
     HTTP_HEAD_TIMEOUT_MS = 10000, /* for a whole head; no byte puts it off. Then 408 */
     HTTP_IDLE_TIMEOUT_MS = 60000, /* between requests. Then a silent close */
 };
+
+/** What the connections of one listener share. */
+typedef struct {
+    uint16_t port; /* 0: none */
+    bool loopback; /* asked for by another name than localhost, 127.0.0.1 or [::1] it answers 421: DNS rebinding */
+    const char *const *hosts; /* further names that are served there; "*": any; NULL: none */
+} http_site;
 
 /** What the HTTP connections of one loop share. */
 typedef struct {
@@ -35,7 +42,7 @@ void http_server_drain(http_server *server);
 /** Cuts all connections; their exchanges are gone. */
 void http_server_abort(http_server *server);
 
-/** Serves a sink that has no owner yet, accepted on `port` (0: none). 0, or -ENOMEM: the sink was aborted. */
-int http1_connection_open(http_server *server, sink *s, uint16_t port);
+/** Serves a sink that has no owner yet. The site outlives it. 0, or -ENOMEM: the sink was aborted. */
+int http1_connection_open(http_server *server, sink *s, const http_site *site);
 
 #endif

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 /* The order of specificity. */
@@ -51,20 +52,32 @@ static bool match(str pattern, str path, str name, str *ret_value)
     return path.len == 0;
 }
 
-static bool more_specific(const http_route *a, const http_route *b)
+/* The order of routes that serve a method on equal patterns: by name, GET's for HEAD, "*". */
+static int method_rank(const http_route *r, str method)
+{
+    str served = str_from(r->spec.method);
+    if (str_equal(served, method))
+        return 2;
+    return str_equal(served, STR("*")) ? 0 : 1;
+}
+
+static bool more_specific(const http_route *a, const http_route *b, str method)
 {
     str rest_a = str_from(a->spec.pattern), rest_b = str_from(b->spec.pattern), one, other;
     while (next_segment(&rest_a, &one) && next_segment(&rest_b, &other)) {
         if (kind_of(one) != kind_of(other))
             return kind_of(one) > kind_of(other);
     }
-    return a->spec.port && !b->spec.port;
+    if (!a->spec.port != !b->spec.port)
+        return a->spec.port;
+    return a->spec.method && method_rank(a, method) > method_rank(b, method);
 }
 
 static bool method_served(const http_route *r, str method)
 {
     str served = str_from(r->spec.method);
-    return str_equal(served, method) || (str_equal(served, STR("GET")) && str_equal(method, STR("HEAD")));
+    return str_equal(served, method) || str_equal(served, STR("*")) ||
+           (str_equal(served, STR("GET")) && str_equal(method, STR("HEAD")));
 }
 
 void router_init(router *r)
@@ -154,11 +167,36 @@ route_match router_find(const router *r, uint16_t port, str method, bool upgrade
         } else if (!is_upgrade && !method_served(one, method)) {
             result.other_method = true;
         } else if (!result.found || (is_upgrade && result.found->spec.method) ||
-                   (is_upgrade == !result.found->spec.method && more_specific(one, result.found))) {
+                   (is_upgrade == !result.found->spec.method && more_specific(one, result.found, method))) {
             result.found = one;
         }
     }
     return result;
+}
+
+static void add_method(char *methods, const char *method)
+{
+    size_t len = strlen(methods);
+    for (const char *at = methods; (at = strstr(at, method)); at++)
+        if ((at == methods || at[-1] == ' ') && (at[strlen(method)] == ',' || !at[strlen(method)]))
+            return;
+    snprintf(methods + len, ROUTER_METHODS_BYTES - len, "%s%s", len ? ", " : "", method);
+}
+
+void router_methods(const router *r, uint16_t port, str path, char ret_methods[ROUTER_METHODS_BYTES])
+{
+    str ignored;
+    ret_methods[0] = '\0';
+    for (const http_route *one = r->first; one; one = one->next) {
+        if (!one->spec.method || (one->spec.port && one->spec.port != port))
+            continue;
+        if (!match(str_from(one->spec.pattern), path, (str){NULL, 0}, &ignored))
+            continue;
+        add_method(ret_methods, one->spec.method);
+        if (strcmp(one->spec.method, "GET") == 0)
+            add_method(ret_methods, "HEAD");
+    }
+    add_method(ret_methods, "OPTIONS");
 }
 
 str route_param(const http_route *r, str path, const char *name)

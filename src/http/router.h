@@ -13,11 +13,18 @@
 typedef struct exchange exchange;
 typedef struct http_route http_route;
 
+/** What a route is. The functions get `user`; body, drain and gone may be NULL. */
 typedef struct {
     char *pattern;      /* owned, without the port */
     uint16_t port;      /* 0: all */
-    const char *method; /* static: "GET"; NULL for an upgrade to WebSocket */
+    const char *method; /* owned by user or static: "GET", "*" for all; NULL for an upgrade to WebSocket */
     void (*serve)(exchange *e, const weft_request *request, void *user);
+    void (*body)(exchange *e, str piece,
+                 void *user); /* the body comes in pieces, {NULL, 0} after the last, and `serve` before it */
+    void (*drain)(exchange *e, void *user); /* a streamed answer may go on */
+    void (*gone)(exchange *e, void *user);  /* the client has gone before its answer was whole */
+    size_t max_body_bytes;
+    const char *const *origins; /* owned by user: as weft_route_options has it */
     void *user;
     void (*free_user)(void *user); /* NULL: nothing to free */
 } route_spec;
@@ -37,6 +44,8 @@ typedef struct {
     bool needs_upgrade;      /* the path exists for WebSocket only */
 } route_match;
 
+enum { ROUTER_METHODS_BYTES = 256 };
+
 void router_init(router *r);
 void router_done(router *r);
 
@@ -49,6 +58,9 @@ int router_add(router *r, const route_spec *spec);
 
 /** HEAD is served by GET's route. */
 route_match router_find(const router *r, uint16_t port, str method, bool upgrade, str path);
+
+/** The methods that routes serve on a path, as an Allow field has them: "GET, HEAD, POST, OPTIONS". Cut off where the room ends. */
+void router_methods(const router *r, uint16_t port, str path, char ret_methods[ROUTER_METHODS_BYTES]);
 
 /** What `:name` stands for in a path that the pattern matches; {NULL, 0} for a name that the pattern has not. "*" is the wildcard's part. */
 str route_param(const http_route *r, str path, const char *name);

@@ -8,6 +8,7 @@
 #include "proto/json.h"
 #include <assert.h>
 #include <errno.h>
+#include <inttypes.h>
 
 static void peer_task(loop_task *task);
 
@@ -46,12 +47,34 @@ void peer_receive(peer *p, const weft_message *message)
         p->rules->message(peer_handle(p), message);
 }
 
+/* One line for each peer, when it goes. */
+static void log_leave(const peer *p, int code, str reason)
+{
+    const logger *log = p->hub->net->log;
+    const char *limit = p->hub->limit;
+    weft_peer_info who = {0};
+    char words[LOG_QUOTED_BYTES];
+    if (!log_wanted(log))
+        return;
+    p->ops->about(p, &who);
+    log_quote(reason, words);
+    log_line(log, WEFT_LOG_INFO,
+             "event=close transport=%s address=%s code=%d reason=\"%s\"%s%s%s messages_in=%" PRIu64
+             " messages_out=%" PRIu64 " duration_ms=%" PRIu64,
+             who.transport == WEFT_TRANSPORT_WEBSOCKET ? "websocket" : "other", who.address, code, words,
+             limit ? " limit=\"" : "", limit ? limit : "", limit ? "\"" : "", p->messages_in, p->messages_out,
+             p->hub->loop->now_ms - p->opened_ms);
+}
+
 void peer_leave(peer *p, int code, str reason)
 {
     assert(!p->leaving);
     p->leaving = true;
     p->close_code = (uint16_t)code;
     p->reason = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
+    if (p->opened)
+        log_leave(p, code, reason);
+    p->hub->limit = NULL;
     hub_unsubscribe_all(p->hub, p);
     loop_defer(p->hub->loop, &p->task);
 }

@@ -277,6 +277,7 @@ static void close_fallen(topic *t)
         subscriber *s = &t->subscribers[i];
         peer *p = s->peer;
         if (s->lagging && s->next <= t->first) {
+            t->hub->limit = "ring_messages, ring_bytes";
             peer_close(p, 1013, STR("too slow for a topic"));
             if (i < t->n_subscribers && t->subscribers[i].peer == p)
                 i++;

@@ -80,6 +80,7 @@ struct hub {
     str view;           /* the message being delivered */
     bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
     bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
+    const char *limit;  /* the setting that the next peer_leave() is due to; NULL: none */
     uint64_t dropped;   /* messages that a slow subscriber did not get */
     uint64_t n_peers;
 };

@@ -118,6 +118,13 @@ void address_set_port(address *a, uint16_t port)
         ((struct sockaddr_in6 *)&a->at)->sin6_port = htons(port);
 }
 
+bool address_is_loopback(const address *a)
+{
+    if (a->at.ss_family == AF_INET)
+        return ntohl(((const struct sockaddr_in *)&a->at)->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return a->at.ss_family == AF_INET6 && IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)&a->at)->sin6_addr);
+}
+
 void address_url(const address *a, char ret_url[ADDRESS_URL_BYTES])
 {
     char host[INET6_ADDRSTRLEN] = "";

@@ -27,6 +27,9 @@ int address_parse(const char *url, address ret_addresses[ADDRESS_MAX], const cha
 uint16_t address_port(const address *a);
 void address_set_port(address *a, uint16_t port);
 
+/** True for 127.0.0.0/8 and ::1. */
+bool address_is_loopback(const address *a);
+
 /** As a URL, NUL-terminated: `http://127.0.0.1:3000`, `http://[::1]:3000`, `unix:/run/weft.sock`. */
 void address_url(const address *a, char ret_url[ADDRESS_URL_BYTES]);
 

@@ -102,7 +102,7 @@ static void shed(listener *l)
     uint64_t now_ms = l->net->loop->now_ms;
     if (!l->told_ms || now_ms - l->told_ms >= TELL_EVERY_MS) {
         l->told_ms = now_ms;
-        log_line(l->net->log, WEFT_LOG_WARNING, "out of file descriptors: new connections are turned away (ulimit -n)");
+        log_line(l->net->log, WEFT_LOG_WARNING, "event=shed reason=\"out of file descriptors\" limit=\"ulimit -n\"");
     }
     int fd = -1;
     if (l->reserve_fd >= 0) {

@@ -25,11 +25,13 @@ typedef struct {
 
 typedef struct {
     int (*write)(sink *s, const sink_piece *piece); /* 0 or -ENOMEM (then nothing was taken and the caller aborts) */
-    void (*pause)(sink *s, bool paused);            /* stop or go on reading; no data event while paused */
-    void (*rebind)(sink *s); /* events and owner have changed: hand over what waits, the end too */
-    void (*notify)(sink *s); /* one `sent` event, the next time that queued bytes have gone out */
-    void (*end)(sink *s);    /* after what is queued: end of stream, then a clean close */
-    void (*abort)(sink *s);  /* at once, queued bytes are dropped */
+    /** The bytes of a file, behind what is queued; the descriptor is closed when they are out, or on failure. Nothing may be written before that. */
+    int (*write_file)(sink *s, int fd, uint64_t offset, uint64_t length);
+    void (*pause)(sink *s, bool paused); /* stop or go on reading; no data event while paused */
+    void (*rebind)(sink *s);             /* events and owner have changed: hand over what waits, the end too */
+    void (*notify)(sink *s);             /* one `sent` event, the next time that queued bytes have gone out */
+    void (*end)(sink *s);                /* after what is queued: end of stream, then a clean close */
+    void (*abort)(sink *s);              /* at once, queued bytes are dropped */
     size_t (*address)(sink *s, char *ret_text, size_t room); /* the client's, as weft_request_address() */
 } sink_ops;
 

@@ -7,15 +7,17 @@
 #include <netinet/in.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 enum {
-    N_IOV = 64,            /* spans sent by one system call */
-    FIRST_SPANS = 4,       /* room of a fresh queue */
-    MAX_RECEIVES = 8,      /* of one large frame in one turn */
-    REFERENCE_BYTES = 512, /* smaller images are copied where references would pile up */
-    SETTLE_BYTES = 1024,   /* least size of a chunk for bytes that the socket did not take */
+    N_IOV = 64,                /* spans sent by one system call */
+    FIRST_SPANS = 4,           /* room of a fresh queue */
+    FILE_TURN_BYTES = 1 << 20, /* of a file, to one stream in one turn */
+    MAX_RECEIVES = 8,          /* of one large frame in one turn */
+    REFERENCE_BYTES = 512,     /* smaller images are copied where references would pile up */
+    SETTLE_BYTES = 1024,       /* least size of a chunk for bytes that the socket did not take */
 };
 
 static const sink_ops stream_sink_ops;
@@ -55,6 +57,15 @@ static void queue_free(stream *s)
     s->base.queued = 0;
 }
 
+static void file_free(stream *s)
+{
+    if (!s->file)
+        return;
+    close(s->file->fd);
+    mem_free(s->file);
+    s->file = NULL;
+}
+
 static void unread_free(stream *s)
 {
     chunk_unref(&s->net->loop->blocks, s->unread);
@@ -78,6 +89,7 @@ static void free_dead(net *n)
         stream *s = CONTAINER(node, stream, waiting);
         list_remove(node);
         queue_free(s);
+        file_free(s);
         unread_free(s);
         mem_free(s);
     }
@@ -228,12 +240,29 @@ static int stream_write(sink *base, const sink_piece *piece)
 {
     stream *s = stream_of(base);
     str body = piece->body;
+    assert(!s->file);
     if (piece->room_in_front && stays_in_place(s, body))
         body = join_in_front(piece);
     else if (piece->head.len && push_small(s, piece->head))
         return -ENOMEM;
     if (body.len && push_body(s, body, piece->owner))
         return -ENOMEM;
+    if (s != s->net->reading)
+        mark_dirty(s);
+    return 0;
+}
+
+static int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length)
+{
+    stream *s = stream_of(base);
+    assert(!s->file);
+    s->file = mem_new(sizeof *s->file);
+    if (!s->file) {
+        close(fd);
+        return -ENOMEM;
+    }
+    *s->file = (stream_file){fd, (off_t)offset, length};
+    s->base.queued += (size_t)length;
     if (s != s->net->reading)
         mark_dirty(s);
     return 0;
@@ -357,7 +386,7 @@ static int stream_stall(stream *s, bool progress)
 {
     bool first = !s->stalled;
     s->stalled = true;
-    if (queue_settle(s) || stream_watch(s))
+    if ((s->queue && queue_settle(s)) || stream_watch(s))
         return -ENOMEM;
     if (first || progress)
         wait_for_peer(s);
@@ -393,13 +422,16 @@ static void stream_flushed(stream *s)
         stream_fail(s, -ENOMEM);
 }
 
-/* Sends until the queue is empty or the socket is full. True when bytes went out. */
-static bool stream_send(stream *s)
+static bool queue_empty(const stream *s)
+{
+    return !s->queue || s->queue->first == s->queue->n;
+}
+
+/* Sends spans until there are none or the socket is full. True when bytes went out. */
+static bool send_queue(stream *s)
 {
     bool progress = false;
-    if (s->closed || s->lingering)
-        return false;
-    while (s->queue && s->base.queued) {
+    while (!queue_empty(s)) {
         size_t tried;
         ssize_t sent = send_spans(s, &tried);
         if (sent < 0 && errno == EINTR)
@@ -418,7 +450,45 @@ static bool stream_send(stream *s)
             break;
         }
     }
-    if (!s->closed && s->base.queued == 0 && (s->queue || s->ending))
+    return progress;
+}
+
+/* Sends the file without a copy through our memory, at most FILE_TURN_BYTES a turn, so that others get theirs. */
+static bool send_file(stream *s)
+{
+    stream_file *file = s->file;
+    uint64_t most = file->left < FILE_TURN_BYTES ? file->left : FILE_TURN_BYTES, sent = 0;
+    while (sent < most) {
+        ssize_t n = sendfile(s->source.fd, file->fd, &file->offset, (size_t)(most - sent));
+        s->net->n_sends++;
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0 && errno == EAGAIN)
+            break;
+        if (n <= 0) { /* 0: the file has become shorter than what was announced */
+            stream_fail(s, n ? -errno : -EIO);
+            return false;
+        }
+        sent += (uint64_t)n;
+    }
+    file->left -= sent;
+    s->base.queued -= (size_t)sent;
+    if (!file->left)
+        file_free(s);
+    else if (stream_stall(s, sent > 0))
+        stream_fail(s, -ENOMEM);
+    return sent > 0;
+}
+
+/* Sends until all is out or the socket is full. True when bytes went out. */
+static bool stream_send(stream *s)
+{
+    if (s->closed || s->lingering)
+        return false;
+    bool progress = send_queue(s);
+    if (!s->closed && s->file && queue_empty(s))
+        progress |= send_file(s);
+    if (!s->closed && s->base.queued == 0 && (s->queue || s->stalled || s->ending))
         stream_flushed(s);
     return progress;
 }
@@ -661,6 +731,7 @@ static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
 
 static const sink_ops stream_sink_ops = {
     .write = stream_write,
+    .write_file = stream_write_file,
     .pause = stream_pause,
     .rebind = stream_rebind,
     .notify = stream_notify,

@@ -27,11 +27,19 @@ typedef struct {
     span spans[];
 } write_queue;
 
+/** A file that goes out behind the queue. */
+typedef struct {
+    int fd;
+    off_t offset;
+    uint64_t left;
+} stream_file;
+
 struct stream {
     sink base;
     loop_source source;
     net *net;
     write_queue *queue; /* NULL when nothing is queued */
+    stream_file *file;  /* NULL for none; its bytes count as queued */
     chunk *unread;      /* received, not consumed; NULL for none */
     list_node waiting;  /* in net->stalled, lingering or dead */
     list_node dirty;

@@ -24,6 +24,7 @@ struct websocket {
     uint32_t heard_ms;    /* low bits of the time of the last byte */
     uint32_t reply_bytes; /* unsent answers to pings, at most */
     uint64_t pinged_us;   /* the latest weft_ping() */
+    char *address;        /* for `close` and the log, when the connection may be gone; NULL when nobody asks */
     char *subprotocol;    /* NULL when none was agreed */
     bool awaiting_pong;   /* of our own ping: nothing was heard since */
     bool own_ping;        /* the next empty pong is its answer, which the program did not ask for */
@@ -55,6 +56,7 @@ static void free_if_done(websocket *ws)
     if (ws->sink || !ws->peer_freed || ws->decoding)
         return;
     peer_ended(&ws->peer);
+    mem_free(ws->address);
     mem_free(ws->subprotocol);
     mem_free(ws);
 }
@@ -199,6 +201,12 @@ static void close_now(websocket *ws, int code, str reason)
     end_connection(ws);
 }
 
+/* The setting that a failure's code speaks of. */
+static const char *limit_of(int code)
+{
+    return code == WS_CODE_TOO_LARGE ? "max_message_bytes" : NULL;
+}
+
 static void fail_connection(websocket *ws, int code, const char *reason)
 {
     bool known = ws->peer.leaving; /* our own close frame is out already: none may follow it */
@@ -206,6 +214,7 @@ static void fail_connection(websocket *ws, int code, const char *reason)
         end_connection(ws);
         return;
     }
+    ws->peer.hub->limit = limit_of(code);
     peer_leave(&ws->peer, code, str_from(reason));
     close_now(ws, code, str_from(reason));
 }
@@ -469,6 +478,7 @@ static void keep_alive(timer *t)
     }
     uint32_t idle_ms = (uint32_t)loop_of(ws)->now_ms - ws->heard_ms;
     if (ws->awaiting_pong && idle_ms >= o->ping_interval_ms && o->ping_timeout_ms != WEFT_NEVER) {
+        ws->peer.hub->limit = "ping_timeout_ms";
         peer_leave(&ws->peer, WS_CODE_ABNORMAL, STR("ping timeout"));
         cut_connection(ws);
         return;
@@ -485,9 +495,18 @@ static void keep_alive(timer *t)
                  keep_alive);
 }
 
+/* Without memory the address is left out. */
+static void keep_address(websocket *ws)
+{
+    char text[64];
+    if (ws->route->rules.close || log_wanted(ws->peer.hub->net->log))
+        ws->address = mem_copy_text(text, ws->sink->ops->address(ws->sink, text, sizeof text));
+}
+
 void websocket_start(websocket *ws, sink *s)
 {
     ws->sink = s;
+    keep_address(ws);
     ws->heard_ms = (uint32_t)loop_of(ws)->now_ms;
     sink_bind(s, &websocket_events, ws);
     if (ws->route->options.ping_interval_ms != WEFT_NEVER)
@@ -519,7 +538,9 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
 {
     const websocket *ws = websocket_of(p);
     ret_info->transport = WEFT_TRANSPORT_WEBSOCKET;
-    if (ws->sink)
+    if (ws->address)
+        memcpy(ret_info->address, ws->address, strlen(ws->address) + 1);
+    else if (ws->sink)
         ws->sink->ops->address(ws->sink, ret_info->address, sizeof ret_info->address);
     if (ws->subprotocol) {
         size_t len = strnlen(ws->subprotocol, sizeof ret_info->subprotocol - 1);

@@ -1,4 +1,5 @@
 #include "base/mem.h"
+#include "base/texts.h"
 #include "proto/ws_handshake.h"
 #include "transport/websocket_route.h"
 #include <errno.h>
@@ -14,36 +15,6 @@ typedef struct {
 } undecided;
 
 /* ------------------------------------------------------------------------------------------------------------ options */
-
-static void list_free(const char *const *list)
-{
-    for (size_t i = 0; list && list[i]; i++)
-        mem_free((void *)(uintptr_t)list[i]);
-    mem_free((void *)(uintptr_t)list);
-}
-
-/* A deep copy; NULL stays NULL. 0 or -ENOMEM. */
-static int list_copy(const char *const *list, const char *const **ret_copy)
-{
-    size_t n = 0;
-    *ret_copy = NULL;
-    if (!list)
-        return 0;
-    while (list[n])
-        n++;
-    const char **copy = mem_zero((n + 1) * sizeof *copy);
-    if (!copy)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++) {
-        copy[i] = mem_copy_text(list[i], strlen(list[i]));
-        if (!copy[i]) {
-            list_free(copy);
-            return -ENOMEM;
-        }
-    }
-    *ret_copy = copy;
-    return 0;
-}
 
 static void default_size(size_t *value, size_t fallback)
 {
@@ -83,7 +54,7 @@ websocket_route *websocket_route_new(const weft_websocket_options *options)
     weft_websocket_options *o = &route->options;
     *o = *options;
     o->subprotocols = o->origins = NULL;
-    if (list_copy(options->subprotocols, &o->subprotocols) || list_copy(options->origins, &o->origins)) {
+    if (texts_copy(options->subprotocols, &o->subprotocols) || texts_copy(options->origins, &o->origins)) {
         websocket_route_free(route);
         return NULL;
     }
@@ -104,8 +75,8 @@ websocket_route *websocket_route_new(const weft_websocket_options *options)
 void websocket_route_free(void *route)
 {
     websocket_route *r = route;
-    list_free(r->options.subprotocols);
-    list_free(r->options.origins);
+    texts_free(r->options.subprotocols);
+    texts_free(r->options.origins);
     mem_free(r);
 }
 

@@ -79,7 +79,7 @@ static void app__names_what_is_wrong_in_its_configuration(void **state)
         {get_on, ":99999/a", WEFT_E_INVALID, "the path \":99999/a\""},
         {websocket_on, "/a/:", WEFT_E_INVALID, "the path \"/a/:\""},
         {websocket_on, "", WEFT_E_INVALID, "the path \"\""},
-        {get_without_callback, "/a", WEFT_E_INVALID, "weft_get for \"/a\" has no callback"},
+        {get_without_callback, "/a", WEFT_E_INVALID, "the route \"/a\" has no callback"},
         {configure_topic, "", WEFT_E_INVALID, "a topic pattern is 1 to 255 bytes"},
         {configure_topic, "a\nb", WEFT_E_INVALID, "a topic pattern is 1 to 255 bytes"},
         {configure_topic, NULL, WEFT_E_INVALID, "a topic pattern is 1 to 255 bytes"},
@@ -621,7 +621,7 @@ static void close_in_open(weft_peer peer)
 static void app__cuts_who_comes_with_the_deadline(void **state)
 {
     (void)state;
-    static const char head[] = "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    static const char head[] = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
     char bytes[32];
     restart_with(40);

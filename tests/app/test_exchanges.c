@@ -104,8 +104,8 @@ static void exchanges__of_one_connection_are_answered_in_their_order(void **stat
     assert_int_equal(weft_get(app, "/:room", answer_by_path, NULL), 0);
     begin();
     int fd = client_connect(url);
-    client_write_text(fd, "GET /keep HTTP/1.1\r\nHost: test\r\n\r\nGET /b HTTP/1.1\r\nHost: test\r\n\r\n"
-                          "GET /c HTTP/1.1\r\nHost: test\r\n\r\n");
+    client_write_text(fd, "GET /keep HTTP/1.1\r\nHost: localhost\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n"
+                          "GET /c HTTP/1.1\r\nHost: localhost\r\n\r\n");
     client_expect_silence(fd, 10);
     assert_string_equal(look(), "keep ");
     assert_int_equal(weft_answer(asked, 200, NULL, "a", 1), 0);
@@ -158,7 +158,7 @@ static void exchanges__send_no_body_where_none_belongs(void **state)
         assert_int_equal(client_read_answer(fd, NULL), statuses[i]);
     }
     look();
-    client_write_text(fd, "HEAD / HTTP/1.1\r\nHost: test\r\n\r\n");
+    client_write_text(fd, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
     CLIENT_UNTIL(events[0]);
     assert_int_equal(weft_answer(asked, 200, NULL, "body", 4), 0);
     assert_int_equal(client_read_head(fd), 200);
@@ -269,7 +269,7 @@ static void exchanges__tell_what_was_asked(void **state)
     assert_int_equal(weft_get(app, "/rooms/:room", tell_all, NULL), 0);
     begin();
     int fd = client_connect(url);
-    client_write_text(fd, "GET /rooms/a%20b?c=%20d HTTP/1.1\r\nHost: test\r\nUser-Agent: tester\r\n"
+    client_write_text(fd, "GET /rooms/a%20b?c=%20d HTTP/1.1\r\nHost: localhost\r\nUser-Agent: tester\r\n"
                           "Cookie: a=1; b=2\r\n\r\n");
     assert_int_equal(client_read_answer(fd, NULL), 200);
     assert_string_equal(look(),

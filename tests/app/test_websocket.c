@@ -253,7 +253,7 @@ static void websocket__opens_before_messages_of_the_same_segment(void **state)
     char bytes[1024];
     serve(&(weft_websocket_options){RECORDED});
     size_t len = (size_t)snprintf(bytes, 512,
-                                  "GET / HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                                  "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
                                   "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n");
     len += client_put(bytes + len, CLIENT_FIN | CLIENT_TEXT, "a", 1);
     len += client_put(bytes + len, CLIENT_FIN | CLIENT_TEXT, "b", 1);
@@ -333,12 +333,12 @@ static void websocket__accepts_only_the_origins_of_the_route(void **state)
     assert_int_equal(weft_websocket(app, "/any", &(weft_websocket_options){.origins = any}), 0);
     serve(&(weft_websocket_options){RECORDED});
     assert_int_equal(status_for_origin("/", NULL), 101);
-    assert_int_equal(status_for_origin("/", "http://test"), 101);
+    assert_int_equal(status_for_origin("/", "http://localhost"), 101);
     assert_int_equal(status_for_origin("/", "http://evil"), 403);
     assert_int_equal(status_for_origin("/", "null"), 403);
     assert_int_equal(status_for_origin("/listed", "https://a.example"), 101);
     assert_int_equal(status_for_origin("/listed", "https://x.b.example"), 101);
-    assert_int_equal(status_for_origin("/listed", "http://test"), 403);
+    assert_int_equal(status_for_origin("/listed", "http://localhost"), 403);
     assert_int_equal(status_for_origin("/any", "http://evil"), 101);
     assert_int_equal(status_for_origin("/any", "null"), 101);
 }

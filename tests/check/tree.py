@@ -57,7 +57,8 @@ def listed():
             if layer != 'cli' and re.sub(r'^test_|\.c$', '', name) not in lists.get(layer, ()):
                 yield f'{source}: not listed in {path}'
     for pattern in ['src/cli/*.c', 'examples/*.c', 'bench/*.c', 'tests/conformance/*.c', 'tests/fuzz/fuzz_*.c',
-                    'tests/e2e/*.test.mjs', 'tests/e2e/test_*.py']:
+                    'tests/e2e/*.test.mjs', 'tests/e2e/test_*.py',
+                    'tests/install/test_*.py']:
         for source in sorted(glob.glob(pattern)):
             folder, name = os.path.split(source)
             stem = re.sub(r'^fuzz_|\.c$', '', name)

@@ -96,11 +96,13 @@ function mistakes() {
 }
 
 function conformance() {
-    const USAGE = 'usage: weft-conformance ws|broadcast --port N\n';
+    const USAGE = /^usage: weft-conformance ws\|broadcast.* --port N.*\n$/;
     const wrong = [[], ['ws'], ['ws', '--port'], ['nothing', '--port', '0'], ['ws', '--prot', '0'], ['ws', '--port', '0', 'more'], ['--help']];
     for (const args of wrong) {
         it(`weft-conformance ${args.join(' ')}: usage`, async (t) => {
-            assert.deepEqual(await run(t, CONFORMANCE, args), ['status 2', '', USAGE]);
+            const [how, stdout, stderr] = await run(t, CONFORMANCE, args);
+            assert.deepEqual([how, stdout], ['status 2', '']);
+            assert.match(stderr, USAGE);
         });
     }
     for (const port of ['abc', '70000', '', '-1']) {
@@ -155,7 +157,7 @@ function starting() {
             assert.equal(demo.broadcast, demo.page.replace('http', 'ws'));
             await checkWorks(t, demo);
             await demo.stop();
-            assert.equal(demo.stderr, '');
+            demo.checkLog();
         });
     }
     it('demo on the ports that it is told', async (t) => {
@@ -307,14 +309,14 @@ function frontPage() {
         const expected = [
             ['nowhere', demo.page + 'nowhere', {}, 404, {}],
             ['HEAD nowhere', demo.page + 'nowhere', { method: 'HEAD' }, 404, {}],
-            ...['POST', 'PUT', 'DELETE', 'OPTIONS'].map((method) => [method, demo.page, { method }, 405, { allow: 'GET, HEAD' }]),
-            ['channel', demo.channel.replace('ws', 'http'), { accept: BROWSER }, 426, { upgrade: 'websocket' }],
+            ...['POST', 'PUT', 'DELETE'].map((method) => [method, demo.page, { method }, 405, { allow: /^GET, HEAD\b/ }]),
+            ['channel', demo.channel.replace('ws', 'http'), { accept: BROWSER }, 426, { upgrade: /^websocket$/ }],
             ['beside the channel', demo.channel.replace('ws', 'http') + 'x', {}, 404, {}],
         ];
         for (const [name, url, options, status, fields] of expected) {
             const answer = await get(url, options);
             assert.equal(answer.status, status, name);
-            for (const [field, value] of Object.entries(fields)) assert.equal(answer.headers[field], value, name);
+            for (const [field, value] of Object.entries(fields)) assert.match(answer.headers[field], value, name);
             if (options.method !== 'HEAD') assert.match(answer.body, /^[\w ,]+\n?$/, `${name}: a few words for a person`);
         }
     }));
@@ -340,7 +342,7 @@ async function logged(t, talk) {
     await demo.printed(left);
     const text = demo.stdout.slice(before);
     await demo.stop();
-    assert.equal(demo.stderr, '');
+    demo.checkLog();
     return lines(text).map((line) => line.replace(`${client.address} `, ''));
 }
 

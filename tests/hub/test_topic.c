@@ -655,7 +655,7 @@ static void count_call(weft *app, void *user)
 static void slices__end_in_time_and_timers_run_between(void **state)
 {
     (void)state;
-    int n_ticks = 0;
+    static int n_ticks; /* the timer goes on ticking until the stage is taken down */
     hub_timer_start(&stage.hub, NULL, &(timer_spec){.ms = 1, .repeat = true, .fn = count_call, .user = &n_ticks});
     fill_crowd();
     publish("t", "m1");

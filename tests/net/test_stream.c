@@ -7,6 +7,7 @@
 #include <netinet/in.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -923,6 +924,32 @@ static void stream__borrows_from_the_receive_buffer(void **state)
     assert_int_equal(scratch[sizeof body + 1], '>');
 }
 
+static size_t echo_behind_a_head(owner *o, char *at, size_t len)
+{
+    put(o, &(sink_piece){.head = STR("head"), .body = {at + 10, len - 10}, .room_in_front = true});
+    return len;
+}
+
+/* The bytes in front are the caller's to give: a large body gets its head there, a small one is copied behind it. */
+static void stream__puts_the_head_into_room_in_front(void **state)
+{
+    (void)state;
+    static const size_t lengths[] = {5000, 30};
+    owner *o = &owners[0];
+    char body[5000];
+    o->data = echo_behind_a_head;
+    assert_int_equal(open_unix(o), 0);
+    for (size_t i = 0; i < N_OF(lengths); i++) {
+        size_t len = lengths[i];
+        fill(o, body, len);
+        assert_int_equal(send(o->peer, body, len, 0), len);
+        assert_int_equal(peer_reads(o, scratch, len - 6), len - 6);
+        assert_memory_equal(scratch, "head", 4);
+        assert_memory_equal(scratch + 4, body + 10, len - 10);
+        peer_gets_nothing(o);
+    }
+}
+
 static size_t tell_another(owner *o, char *at, size_t len)
 {
     put(&owners[1], &(sink_piece){.body = {at, len}});
@@ -1145,12 +1172,13 @@ static void stream__what_waits_is_put_into_no_chunk_that_others_hold(void **stat
     assert_int_equal(open_unix(o), 0);
     stall(o);
     chunk *c = chunk_new(&the_loop.blocks, 1000); /* has room behind its end */
-    c->len = 100;
+    c->len = 600;
     put(o, &(sink_piece){.body = fill(o, c->bytes, c->len), .owner = c});
     put_pattern(o, 50);
     turn();
-    assert_int_equal(c->len, 100);
-    memset(c->bytes + c->len, 'x', 500);
+    assert_int_equal(c->refs, 2);
+    assert_int_equal(c->len, 600);
+    memset(c->bytes + c->len, 'x', 400);
     peer_gets_pattern(o);
     chunk_unref(&the_loop.blocks, c);
 }
@@ -1376,9 +1404,12 @@ static void stream__end_with_input_left_resets_nothing(void **state)
         peer_puts(o, "a request that nobody reads");
     turn();
     put_pattern(o, 30000);
+    int left = 1, fd = stream_under(o)->source.fd;
     end(o);
     turn();
     turn();
+    assert_int_equal(ioctl(fd, FIONREAD, &left), 0);
+    assert_int_equal(left, 0);
     shutdown(o->peer, SHUT_WR);
     closes_before_it_is_cut();
     peer_gets_pattern(o);
@@ -1803,10 +1834,19 @@ static void stream__steady_traffic_allocates_nothing(void **state)
 
 /* ---- out of memory ---- */
 
+static size_t answer_a_line_with_a_byte(owner *o, char *at, size_t len)
+{
+    size_t taken = take_line(o, at, len);
+    put_pattern(o, 1);
+    if (o->sink)
+        o->sink->ops->notify(o->sink);
+    return taken;
+}
+
 static void play(owner *o)
 {
     shrink(o);
-    o->data = take_line;
+    o->data = answer_a_line_with_a_byte;
     peer_puts(o, "one\ntw");
     turn();
     for (int i = 0; o->sink && i < 4; i++) {
@@ -1908,6 +1948,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream__copies_a_large_body_that_nobody_keeps, start, stop),
         cmocka_unit_test_setup_teardown(stream__copies_a_head_larger_than_the_cork, start, stop),
         cmocka_unit_test_setup_teardown(stream__borrows_from_the_receive_buffer, start, stop),
+        cmocka_unit_test_setup_teardown(stream__puts_the_head_into_room_in_front, start, stop),
         cmocka_unit_test_setup_teardown(stream__copies_what_was_received_for_another_stream, start, stop),
         cmocka_unit_test_setup_teardown(stream__refers_to_the_message_being_delivered, start, stop),
         cmocka_unit_test_setup_teardown(stream__keeps_the_order_of_mixed_writes, start, stop),

@@ -227,7 +227,7 @@ static inline int client_read_answer(int fd, const char *line)
 static inline void client_get(int fd, const char *path)
 {
     char request[512];
-    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: test\r\n\r\n", path);
+    snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
     client_write_text(fd, request);
 }
 
@@ -237,11 +237,11 @@ static inline void client_get(int fd, const char *path)
 static inline void client_ask(int fd, const char *path, const char *fields)
 {
     char request[4096];
-    snprintf(
-        request, sizeof request,
-        "GET %s HTTP/1.1\r\nHost: test\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"
-        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
-        path, fields);
+    snprintf(request, sizeof request,
+             "GET %s HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: "
+             "websocket\r\nSec-WebSocket-Version: 13\r\n"
+             "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n%s\r\n",
+             path, fields);
     client_write_text(fd, request);
 }
 

@@ -96,6 +96,13 @@ export class Program {
         if ((await this.end()) !== 'status 0') throw new Error(this.sentence('did not end well'));
     }
 
+    /** Standard error holds nothing, or log lines that tell of the ordinary, without what a terminal would obey. */
+    checkLog() {
+        for (const line of this.stderr.split('\n').slice(0, -1)) {
+            assert.match(line, /^time=\S+ level=info event=[^\x00-\x1f\x7f-\x9f]+$/, this.command);
+        }
+    }
+
     kill() {
         this.child.kill('SIGKILL');
     }

@@ -19,6 +19,10 @@ class Client {
         this.wake();
     }
 
+    isClosed() {
+        return this.events.at(-1)?.startsWith('close') ?? false;
+    }
+
     async until(reached, what) {
         const all = new Promise((resolve) => {
             this.wake = () => reached() && resolve();
@@ -35,7 +39,7 @@ class Client {
 
     /** All events that were not taken yet, up to the close. */
     async rest() {
-        await this.until(() => this.events.at(-1)?.startsWith('close'), 'a close');
+        await this.until(() => this.isClosed(), 'a close');
         return this.next(this.events.length - this.taken);
     }
 
@@ -43,11 +47,15 @@ class Client {
         for (const message of messages) this.socket.send(message);
     }
 
-    /** Resolves when the server has seen all that was sent, and what it sent before is here. */
+    /** Resolves when the server has seen all that was sent, and what it sent before is here; or when the connection is closed. */
     async settle() {
-        const pong = new Promise((resolve) => this.socket.once('pong', resolve));
+        let answered = false;
+        this.socket.once('pong', () => {
+            answered = true;
+            this.wake();
+        });
         this.socket.ping();
-        await within(pong, () => `${this.url}: a pong`);
+        await this.until(() => answered || this.isClosed(), 'a pong');
     }
 
     async leave() {
@@ -56,7 +64,7 @@ class Client {
     }
 }
 
-/** A connected client of the test `t`, which has had a pong. */
+/** A connected client of the test `t`, which has had a pong, or has been closed already. */
 export async function connect(t, url, options) {
     const client = new Client(url, options);
     t.after(() => client.socket.terminate());

@@ -1,0 +1,221 @@
+#include "http/http1_private.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <time.h>
+#include <unistd.h>
+
+static str http_date(http_server *server)
+{
+    uint64_t now_s = server->net->loop->now_ms / 1000;
+    if (!server->date[0] || now_s != server->date_at_s) {
+        time_t now = time(NULL);
+        struct tm parts;
+        gmtime_r(&now, &parts);
+        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        server->date_at_s = now_s;
+    }
+    return str_from(server->date);
+}
+
+static bool status_has_body(int status)
+{
+    return status >= 200 && status != 204 && status != 304;
+}
+
+/* What the head of an answer says. */
+typedef struct {
+    const http_answer *what;
+    str fields;
+    int64_t length; /* of the body; negative: not known */
+    bool close, minor_0;
+} answer_head;
+
+static int put_framing(buf *out, const answer_head *h)
+{
+    if (!status_has_body(h->what->status))
+        return 0;
+    if (h->length >= 0)
+        return buf_printf(out, "\r\nContent-Length: %lld", (long long)h->length);
+    return h->minor_0 ? 0 : buf_put_str(out, STR("\r\nTransfer-Encoding: chunked"));
+}
+
+static int put_connection(buf *out, const answer_head *h)
+{
+    if (h->what->offer_websocket)
+        return buf_put_str(out, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
+    if (h->close)
+        return buf_put_str(out, STR("\r\nConnection: close"));
+    return h->minor_0 ? buf_put_str(out, STR("\r\nConnection: keep-alive")) : 0;
+}
+
+static int put_head(http_server *server, buf *out, const answer_head *h)
+{
+    int error = buf_printf(out, "HTTP/1.1 %d %s\r\n", h->what->status, http1_phrase(h->what->status));
+    error |= buf_put_str(out, STR("Date: ")) | buf_put_str(out, http_date(server));
+    if (h->what->type.len)
+        error |= buf_put_str(out, STR("\r\nContent-Type: ")) | buf_put_str(out, h->what->type);
+    error |= put_framing(out, h) | put_connection(out, h);
+    error |= buf_put_str(out, STR("\r\n")) | buf_put_str(out, h->fields);
+    return error | buf_put_str(out, STR("\r\n"));
+}
+
+static int write_answer(http1_connection *c, const answer_head *h, str body)
+{
+    buf head = {0};
+    int error = buf_reserve(&head, 256 + h->fields.len);
+    if (!error)
+        error = put_head(c->server, &head, h);
+    if (!error)
+        error = c->sink->ops->write(c->sink, &(sink_piece){.head = buf_str(&head), .body = body});
+    buf_done(&head);
+    return error ? -ENOMEM : 0;
+}
+
+static void log_refusal(const http1_connection *c, int status, str reason)
+{
+    const logger *log = c->server->net->log;
+    char address[64], words[LOG_QUOTED_BYTES];
+    if (!log_wanted(log))
+        return;
+    c->sink->ops->address(c->sink, address, sizeof address);
+    log_quote(reason, words);
+    log_line(log, WEFT_LOG_INFO, "event=refuse transport=http address=%s status=%d reason=\"%s\"", address, status,
+             words);
+}
+
+void http1_refuse(http1_connection *c, int status, str reason)
+{
+    log_refusal(c, status, reason);
+    http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
+    answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
+    http1_exchange_gone(c);
+    if (write_answer(c, &head, reason))
+        http1_abort(c);
+    else
+        http1_end(c);
+}
+
+int http1_say_continue(http1_connection *c)
+{
+    return c->sink->ops->write(c->sink, &(sink_piece){.head = STR("HTTP/1.1 100 Continue\r\n\r\n")});
+}
+
+/* The answer is whole. An unread body would be taken for the next request: it ends the connection. */
+static int finish(http1_connection *c, int error)
+{
+    bool close = !c->keep_alive || c->incoming || c->server->draining;
+    exchange *e = c->exchange;
+    c->exchange = NULL;
+    exchange_free(e);
+    c->served = true;
+    if (error)
+        http1_abort(c);
+    else if (close)
+        http1_end(c);
+    else
+        http1_next_request(c);
+    return error;
+}
+
+static void note_close(http1_connection *c, const http_answer *answer)
+{
+    if (answer->close || c->incoming || c->server->draining)
+        c->keep_alive = false;
+}
+
+static int answer_whole(exchange *e, const http_answer *answer)
+{
+    http1_connection *c = e->carrier;
+    note_close(c, answer);
+    answer_head head = {answer, buf_str(&e->fields), (int64_t)answer->body.len, !c->keep_alive, c->minor_0};
+    bool body = !e->head_only && status_has_body(answer->status);
+    return finish(c, write_answer(c, &head, body ? answer->body : (str){NULL, 0}));
+}
+
+static int answer_start(exchange *e, const http_answer *answer, int64_t length)
+{
+    http1_connection *c = e->carrier;
+    note_close(c, answer);
+    if (length < 0 && c->minor_0)
+        c->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 §6.3) */
+    answer_head head = {answer, buf_str(&e->fields), length, !c->keep_alive, c->minor_0};
+    if (!status_has_body(answer->status))
+        e->head_only = true;
+    c->chunked = length < 0 && !c->minor_0;
+    int error = write_answer(c, &head, (str){NULL, 0});
+    if (error)
+        return finish(c, error);
+    e->started = true;
+    return 0;
+}
+
+static int answer_write(exchange *e, str bytes)
+{
+    http1_connection *c = e->carrier;
+    char size[24];
+    sink_piece piece = {.body = bytes};
+    if (e->head_only)
+        return 0;
+    if (c->chunked)
+        piece.head = (str){size, (size_t)snprintf(size, sizeof size, "%zx\r\n", bytes.len)};
+    int error = c->sink->ops->write(c->sink, &piece);
+    if (!error && c->chunked)
+        error = c->sink->ops->write(c->sink, &(sink_piece){.head = STR("\r\n")});
+    if (!error && c->sink->queued >= EXCHANGE_MAX_QUEUED_BYTES)
+        c->sink->ops->notify(c->sink);
+    return error ? finish(c, error) : 0;
+}
+
+static int answer_write_file(exchange *e, int fd, uint64_t offset, uint64_t length)
+{
+    http1_connection *c = e->carrier;
+    if (e->head_only || !length) {
+        close(fd);
+        return finish(c, 0);
+    }
+    int error = c->sink->ops->write_file(c->sink, fd, offset, length);
+    if (!error) {
+        c->sending_file = true;
+        c->sink->ops->notify(c->sink);
+    }
+    return finish(c, error);
+}
+
+static int answer_end(exchange *e)
+{
+    http1_connection *c = e->carrier;
+    int error = 0;
+    if (c->chunked && !e->head_only)
+        error = c->sink->ops->write(c->sink, &(sink_piece){.head = STR("0\r\n\r\n")});
+    return finish(c, error);
+}
+
+static size_t answer_queued(const exchange *e)
+{
+    const http1_connection *c = e->carrier;
+    return c->sink->queued;
+}
+
+static int switch_protocol(exchange *e, str head, sink **ret_sink)
+{
+    http1_connection *c = e->carrier;
+    sink *s = c->sink;
+    int error = s->ops->write(s, &(sink_piece){.head = head});
+    if (error)
+        return finish(c, error);
+    http1_go_on_reading(c);
+    http1_let_go(c);
+    *ret_sink = s;
+    return 0;
+}
+
+const exchange_ops http1_exchange_ops = {
+    .answer = answer_whole,
+    .start = answer_start,
+    .write = answer_write,
+    .write_file = answer_write_file,
+    .end = answer_end,
+    .queued = answer_queued,
+    .switch_protocol = switch_protocol,
+};

@@ -1,0 +1,129 @@
+#include "http/http1_private.h"
+
+#include "base/mem.h"
+#include <errno.h>
+
+enum {
+    BODY_GRACE_MS = 10000, /* before the rate of a body counts */
+    BODY_CHECK_MS = 2000,
+    BODY_BYTES_PER_S = 1024, /* slower: 408 */
+};
+
+static http1_connection *connection_of(timer *t)
+{
+    return CONTAINER(t, http1_connection, deadline);
+}
+
+/* A body may take long, but not trickle: the average since it began counts, so that no burst buys hours. */
+static void check_rate(timer *t)
+{
+    http1_connection *c = connection_of(t);
+    const http1_incoming *in = c->incoming;
+    loop *l = c->server->net->loop;
+    uint64_t due = (l->now_ms - in->started_ms) * BODY_BYTES_PER_S / 1000;
+    if (in->decoder.total_bytes < due)
+        http1_refuse(c, 408, STR("the request body came at less than 1 KiB/s\n"));
+    else
+        loop_arm(l, t, BODY_CHECK_MS, check_rate);
+}
+
+int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at)
+{
+    loop *l = c->server->net->loop;
+    http1_incoming *in = mem_new(sizeof *in);
+    if (!in)
+        return -ENOMEM;
+    *in = *what;
+    in->started_ms = l->now_ms;
+    if (!in->streamed && buf_put(&in->bytes, at, in->head_len)) {
+        mem_free(in);
+        return -ENOMEM;
+    }
+    c->incoming = in;
+    loop_arm(l, &c->deadline, BODY_GRACE_MS, check_rate);
+    return 0;
+}
+
+void http1_incoming_free(http1_connection *c)
+{
+    http1_incoming *in = c->incoming;
+    if (!in)
+        return;
+    c->incoming = NULL;
+    pool_put(&c->server->net->loop->blocks, in->head, in->head_block_bytes);
+    buf_done(&in->bytes);
+    mem_free(in);
+}
+
+/* All is there: the request is served as if it had come in one piece. */
+static void serve_collected(http1_connection *c)
+{
+    http1_incoming in = *c->incoming;
+    mem_free(c->incoming);
+    c->incoming = NULL;
+    loop_cancel(c->server->net->loop, &c->deadline);
+    if (http1_new_exchange(c, in.head, in.bytes.at)) {
+        weft_request request = {
+            .head = in.head,
+            .bytes = in.bytes.at,
+            .route = in.route,
+            .body = {in.bytes.at + in.head_len, in.bytes.len - in.head_len},
+            .sink = c->sink,
+        };
+        pool *blocks = &c->server->net->loop->blocks;
+        http1_serve(c, &request);
+        pool_put(blocks, in.head, in.head_block_bytes);
+    }
+    buf_done(&in.bytes);
+}
+
+static void stream_piece(http1_connection *c, str piece)
+{
+    const http_route *route = c->incoming->route;
+    if (!piece.at) {
+        loop_cancel(c->server->net->loop, &c->deadline);
+        http1_incoming_free(c);
+    }
+    if (c->exchange)
+        route->spec.body(c->exchange, piece, route->spec.user);
+}
+
+/* A piece, or {NULL, 0} for the end. 0 or -ENOMEM. */
+static int take_piece(http1_connection *c, str piece)
+{
+    if (c->incoming->streamed) {
+        stream_piece(c, piece);
+        return 0;
+    }
+    if (piece.at)
+        return buf_put_str(&c->incoming->bytes, piece);
+    serve_collected(c);
+    return 0;
+}
+
+size_t http1_incoming_data(http1_connection *c, const char *at, size_t len)
+{
+    size_t done = 0;
+    bool freed = false;
+    c->freed = &freed;
+    while (!freed && c->incoming) {
+        size_t consumed;
+        str piece = {NULL, 0};
+        http1_body_result result = http1_body_next(&c->incoming->decoder, at + done, len - done, &consumed, &piece);
+        done += consumed;
+        if (result == HTTP1_BODY_MORE)
+            break;
+        if (result == HTTP1_BODY_BAD) {
+            http1_refuse(c, c->incoming->decoder.status, str_from(c->incoming->decoder.reason));
+            return len;
+        }
+        if (take_piece(c, piece)) {
+            http1_exchange_gone(c);
+            http1_abort(c);
+            return len;
+        }
+    }
+    if (!freed)
+        c->freed = NULL;
+    return done;
+}

@@ -1,0 +1,90 @@
+/**
+ * An HTTP/1 connection as its three files see it: http1_connection.c reads requests, http1_incoming.c their bodies, http1_answer.c writes answers.
+ */
+#ifndef WEFT_HTTP_HTTP1_PRIVATE_H
+#define WEFT_HTTP_HTTP1_PRIVATE_H
+
+#include "http/http1_connection.h"
+#include "proto/http1_body.h"
+
+enum {
+    HTTP1_MAX_PIPELINED_BYTES = HTTP1_MAX_HEAD_BYTES, /* kept unread while an answer is awaited; then reading stops */
+    HTTP1_MAX_UNSENT_BYTES = 64 * 1024, /* of answers that the client does not take; then no request is read */
+};
+
+/** A request whose body is still coming. */
+typedef struct {
+    http1_body_decoder decoder;
+    http1_head *head;
+    size_t head_block_bytes;
+    size_t head_len;
+    const http_route *route;
+    uint64_t started_ms;
+    bool streamed; /* its pieces go to the route; else they are collected */
+    buf bytes;     /* the head, and behind it what has been collected */
+} http1_incoming;
+
+typedef struct {
+    http_server *server;
+    sink *sink;
+    const http_site *site;
+    list_node siblings;
+    timer deadline;
+    loop_task task;   /* tells the route what `sent` has marked */
+    http1_head *head; /* of the request being read; NULL between requests */
+    size_t head_block_bytes;
+    http1_incoming *incoming; /* NULL when no body is being read */
+    exchange *exchange;       /* waits for its answer */
+    bool *freed;              /* set when the connection goes: for callers further up the stack */
+    bool keep_alive;          /* after the answer to the exchange */
+    bool minor_0;             /* it is HTTP/1.0 */
+    bool chunked;             /* its started answer is */
+    bool sending_file;
+    bool paused;
+    bool eof;    /* nothing more will come */
+    bool served; /* a request was answered here before */
+} http1_connection;
+
+extern const exchange_ops http1_exchange_ops;
+
+/* http1_connection.c */
+
+void http1_end(http1_connection *c);
+void http1_abort(http1_connection *c);
+
+/** Frees the connection; its sink is somebody else's now. */
+void http1_let_go(http1_connection *c);
+
+/** The client went, or broke the rules, before its answer: the route is told. The connection is not touched. */
+void http1_exchange_gone(http1_connection *c);
+
+/** Answered and kept alive: goes on with the next request. */
+void http1_next_request(http1_connection *c);
+
+void http1_go_on_reading(http1_connection *c);
+
+/** A new exchange for a head; the old one must be gone. NULL: no memory, and the connection is aborted. */
+exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const char *at);
+
+/** Serves c->exchange by request->route; decodes its path first. It may be answered, and the connection gone, afterwards. */
+void http1_serve(http1_connection *c, weft_request *request);
+
+/* http1_incoming.c */
+
+/** Begins a body whose head (len head_len, at `at`) was taken off the connection; takes the head on success. 0 or -ENOMEM. */
+int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at);
+
+/** Bytes of the body; returns how many were consumed. The connection may be gone afterwards. */
+size_t http1_incoming_data(http1_connection *c, const char *at, size_t len);
+
+void http1_incoming_free(http1_connection *c);
+
+/* http1_answer.c */
+
+/** Answers what never became an exchange, and closes. `reason` is a sentence for people. */
+void http1_refuse(http1_connection *c, int status, str reason);
+
+/** Writes "100 Continue". 0 or -ENOMEM. */
+int http1_say_continue(http1_connection *c);
+
+#endif

@@ -1,0 +1,196 @@
+"""What `meson install` leaves behind, as somebody meets it who has nothing else: a release build is configured, built and
+installed under a temporary prefix, and programs are compiled and run against the result."""
+import functools
+import glob
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+import unittest
+import urllib.request
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TREE = os.path.dirname(os.path.dirname(HERE))
+STRICT = ['-Wall', '-Wextra', '-Wpedantic', '-Werror']
+C, CC = [*STRICT, '-std=c17', 'program.c'], [*STRICT, '-std=c++17', 'program.cc']
+DEADLINE_S = 60
+
+# Only this, so that what the tests were started with (CC, CFLAGS, a sanitizer's options) changes nothing.
+ENVIRONMENT = {'PATH': os.environ['PATH'], 'HOME': os.environ.get('HOME', '/'), 'LC_ALL': 'C.UTF-8'}
+
+made = tempfile.TemporaryDirectory(prefix='weft-install-')
+prefix = os.path.join(made.name, 'prefix')
+
+
+def run(*command, **environment):
+    """What the command prints; a status other than 0 is a failure that shows all it said."""
+    ended = subprocess.run(command, env=ENVIRONMENT | environment, cwd=HERE, text=True, check=False, timeout=DEADLINE_S,
+                           stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    if ended.returncode:
+        raise AssertionError(f'status {ended.returncode}: {" ".join(command)}\n{ended.stdout}{ended.stderr}')
+    return ended.stdout
+
+
+def read(*path):
+    with open(os.path.join(*path), encoding='utf-8') as file:
+        return file.read()
+
+
+def pkg_config(*options):
+    return run('pkg-config', *options, 'weft', PKG_CONFIG_PATH=libdir() + '/pkgconfig').split()
+
+
+def libdir():
+    found = glob.glob(prefix + '/lib*/**/pkgconfig/weft.pc', recursive=True)
+    assert len(found) == 1, found
+    return os.path.dirname(os.path.dirname(found[0]))
+
+
+def version():
+    return re.search(r'WEFT_VERSION "(.*)"', read(TREE, 'include/weft.h'))[1]
+
+
+def answers(test, program, **environment):
+    """The program prints its address, answers there, and ends by itself."""
+    with subprocess.Popen([program], env=ENVIRONMENT | environment, text=True, stdout=subprocess.PIPE) as process:
+        try:
+            with urllib.request.urlopen(process.stdout.readline().strip(), timeout=DEADLINE_S) as answer:
+                test.assertEqual(answer.read(), b'hello')
+            test.assertEqual(process.wait(DEADLINE_S), 0)
+        finally:
+            process.kill()
+
+
+@functools.cache
+def install():
+    build = os.path.join(made.name, 'build')
+    run('meson', 'setup', '--buildtype=release', '-Dtests=false', '--prefix', prefix, build, TREE)
+    run('ninja', '-C', build)
+    run('meson', 'install', '-C', build, '--no-rebuild')
+
+
+class Installed(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        install()
+
+
+class Files(Installed):
+    def test_header(self):
+        self.assertEqual(read(prefix, 'include/weft.h'), read(TREE, 'include/weft.h'))
+        self.assertEqual(os.listdir(prefix + '/include'), ['weft.h'])
+
+    def test_libraries(self):
+        names = [name for name in os.listdir(libdir()) if name.startswith('libweft')]
+        self.assertEqual(sorted(names), ['libweft.a', 'libweft.so', 'libweft.so.0', f'libweft.so.{version()}'])
+
+    def test_soname(self):
+        self.assertIn('Library soname: [libweft.so.0]', run('readelf', '-d', libdir() + '/libweft.so'))
+
+    def test_pkg_config(self):
+        self.assertEqual(pkg_config('--modversion'), [version()])
+        self.assertEqual(pkg_config('--libs'), [f'-L{libdir()}', '-lweft'])
+        self.assertIn('-lcrypto', pkg_config('--libs', '--static'))
+
+    def test_examples(self):
+        installed = sorted(glob.glob(prefix + '/share/doc/weft/examples/*'))
+        names = [os.path.basename(path) for path in glob.glob(TREE + '/examples/*.c')]
+        self.assertEqual([os.path.basename(path) for path in installed], sorted(names))
+        for path in installed:
+            run('cc', *STRICT, '-std=gnu17', path, '-fsyntax-only', *pkg_config('--cflags'))
+
+
+class Symbols(Installed):
+    """What the libraries give away is what the header marks with WEFT_API, and nothing else."""
+
+    def marked(self):
+        header = re.sub(r'/\*.*?\*/', '', read(prefix, 'include/weft.h'), flags=re.S)
+        names = set(re.findall(r'^WEFT_API\s[^;{(]*?(\w+)\(', header, re.M))
+        self.assertTrue(names)
+        self.assertEqual([name for name in names if not name.startswith('weft_')], [])
+        return names
+
+    def defined(self, *command):
+        return {line.split()[-1] for line in run('nm', '--defined-only', '--extern-only', *command).splitlines()
+                if len(line.split()) == 3}
+
+    def test_shared(self):
+        wanted = {name + '@@WEFT_0' for name in self.marked()} | {'WEFT_0'}
+        self.assertEqual(self.defined('-D', libdir() + '/libweft.so'), wanted)
+
+    def test_static(self):
+        self.assertEqual(self.defined(libdir() + '/libweft.a'), self.marked())
+
+    def test_static_by_clang(self):
+        build = os.path.join(made.name, 'clang')
+        run('meson', 'setup', '--buildtype=plain', '-Dtests=false', build, TREE, CC='clang')
+        run('ninja', '-C', build, 'src/libweft.a')
+        self.assertEqual(self.defined(build + '/src/libweft.a'), self.marked())
+        program = os.path.join(made.name, 'by-clang')
+        run('clang', *C, '-o', program, *pkg_config('--cflags'), build + '/src/libweft.a', '-lcrypto', '-pthread')
+        answers(self, program)
+
+
+class Programs(Installed):
+    """A program outside the tree compiles without a warning, and runs."""
+
+    def build(self, compiler, *arguments):
+        program = os.path.join(made.name, self.id())
+        run(compiler, *arguments, '-o', program)
+        return program, '[libweft.so.0]' in run('readelf', '-d', program)
+
+    def check_shared(self, compiler, source):
+        program, is_shared = self.build(compiler, *source, *pkg_config('--cflags', '--libs'))
+        self.assertTrue(is_shared)
+        answers(self, program, LD_LIBRARY_PATH=libdir())
+
+    def check_static(self, compiler, source):
+        libs = ['-l:libweft.a' if lib == '-lweft' else lib for lib in pkg_config('--libs', '--static')]
+        program, is_shared = self.build(compiler, *source, *pkg_config('--cflags'), *libs)
+        self.assertFalse(is_shared)
+        answers(self, program)
+
+    def test_c_shared(self):
+        self.check_shared('cc', C)
+
+    def test_c_static(self):
+        self.check_static('cc', C)
+
+    def test_cxx_shared(self):
+        self.check_shared('c++', CC)
+
+    def test_cxx_static(self):
+        self.check_static('c++', CC)
+
+    def test_as_the_readme_says(self):
+        command = re.search(r'`(cc chat\.c \$\(pkg-config [^`]*)`', read(TREE, 'README.md'))[1]
+        folder = os.path.join(made.name, 'chat')
+        os.mkdir(folder)
+        shutil.copy(prefix + '/share/doc/weft/examples/readme.c', folder + '/chat.c')
+        run('sh', '-c', f'cd "$1" && {command}', 'sh', folder, PKG_CONFIG_PATH=libdir() + '/pkgconfig')
+        self.assertTrue(os.access(folder + '/a.out', os.X_OK))
+
+
+class Command(Installed):
+    def test_runs_wherever_it_is(self):
+        moved = shutil.copy(prefix + '/bin/weft', made.name)
+        self.assertEqual(run(moved, '--version'), f'weft {version()}\n')
+
+    def test_manual_names_its_commands_and_options(self):
+        weft = prefix + '/bin/weft'
+        page = read(prefix, 'share/man/man1/weft.1')
+        described = dict(re.findall(r'^\.Ss (\S+)\n(.*?)(?=^\.S[hs] )', page, re.M | re.S))
+        commands = re.findall(r'^  (\w+) ', run(weft, '--help'), re.M)
+        self.assertEqual(list(described), commands)
+        for command in commands:
+            options = re.findall(r'^  -(-[\w-]+)', run(weft, command, '--help'), re.M)
+            self.assertIn('-help', options)
+            self.assertEqual(re.findall(r'^\.It Fl (-[\w-]+)', described[command], re.M), options)
+            for option in set(options) - {'-help'}:
+                self.assertRegex(page, rf'(?m)^\.Op Fl {option}\b')
+
+    def test_manual_renders(self):
+        for page, title in [('man1/weft.1', 'WEFT(1)'), ('man3/weft.3', 'WEFT(3)')]:
+            text = run('mandoc', '-T', 'ascii', '-W', 'warning,stop', f'{prefix}/share/man/{page}')
+            self.assertTrue(text.startswith(title), text[:200])
