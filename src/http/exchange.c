@@ -20,11 +20,18 @@ exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void
     return e;
 }
 
+void exchange_close(exchange *e)
+{
+    if (!e->closed)
+        slots_remove(e->table, e->id);
+    e->closed = true;
+}
+
 void exchange_free(exchange *e)
 {
     if (e->upgrade)
         e->upgrade->forget(e);
-    slots_remove(e->table, e->id);
+    exchange_close(e);
     buf_done(&e->fields);
     pool_put(e->blocks, e, e->block_bytes);
 }
@@ -49,7 +56,7 @@ bool exchange_field_allowed(str name, str value)
 
 int exchange_add_field(exchange *e, str name, str value)
 {
-    if (!exchange_field_allowed(name, value))
+    if (e->started || !exchange_field_allowed(name, value))
         return WEFT_E_INVALID;
     if (buf_reserve(&e->fields, name.len + value.len + 4))
         return -ENOMEM;

@@ -55,6 +55,7 @@ struct exchange {
     const http_route *route; /* that serves it; NULL for none */
     bool head_only;          /* HEAD */
     bool started;            /* a streamed answer is under way */
+    bool closed;                /* it has no handle any more */
     bool want_drain;         /* the route's `drain` is due when the queue has gone down */
 };
 
@@ -77,13 +78,16 @@ void request_done(weft_request *request);
 /** Registered in the table. NULL when there is no memory. */
 exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier);
 
-/** For carriers. */
+/** For carriers: its handle is gone from now on. */
+void exchange_close(exchange *e);
+
+/** For carriers; closes it. */
 void exchange_free(exchange *e);
 
 /** True when a program may add this field: a token, bytes that HTTP allows, and none of the fields that frame the answer. */
 bool exchange_field_allowed(str name, str value);
 
-/** Adds a field line to the answer. 0, WEFT_E_INVALID or -ENOMEM. */
+/** Adds a field line to the answer. 0, WEFT_E_INVALID (also once the answer has begun) or -ENOMEM. */
 int exchange_add_field(exchange *e, str name, str value);
 
 /** WEFT_E_INVALID when an answer is under way, WEFT_E_CLOSED never: the caller has looked the handle up. */

@@ -1,9 +1,16 @@
 #include "http/http1_private.h"
 
+#include "base/mem.h"
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
 #include <unistd.h>
+
+enum {
+    MAX_DIGITS = 20,         /* of 64 bits */
+    FIXED_HEAD_BYTES = 256,  /* all of a head but what programs put there */
+    USUAL_HEAD_BYTES = 1024, /* on the stack */
+};
 
 static str http_date(http_server *server)
 {
@@ -31,45 +38,72 @@ typedef struct {
     bool close, minor_0;
 } answer_head;
 
-static int put_framing(buf *out, const answer_head *h)
+/* The head is written where head_room() bytes are known to fit. */
+
+static char *put(char *at, str text)
+{
+    if (text.len)
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
+
+static char *put_number(char *at, uint64_t number)
+{
+    char digits[MAX_DIGITS];
+    size_t n = 0;
+    do
+        digits[n++] = (char)('0' + number % 10);
+    while (number /= 10);
+    while (n)
+        *at++ = digits[--n];
+    return at;
+}
+
+static size_t head_room(const answer_head *h)
+{
+    return FIXED_HEAD_BYTES + h->what->type.len + h->fields.len;
+}
+
+static char *put_framing(char *at, const answer_head *h)
 {
     if (!status_has_body(h->what->status))
-        return 0;
+        return at;
     if (h->length >= 0)
-        return buf_printf(out, "\r\nContent-Length: %lld", (long long)h->length);
-    return h->minor_0 ? 0 : buf_put_str(out, STR("\r\nTransfer-Encoding: chunked"));
+        return put_number(put(at, STR("\r\nContent-Length: ")), (uint64_t)h->length);
+    return h->minor_0 ? at : put(at, STR("\r\nTransfer-Encoding: chunked"));
 }
 
-static int put_connection(buf *out, const answer_head *h)
+static char *put_connection(char *at, const answer_head *h)
 {
     if (h->what->offer_websocket)
-        return buf_put_str(out, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
+        return put(at, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
     if (h->close)
-        return buf_put_str(out, STR("\r\nConnection: close"));
-    return h->minor_0 ? buf_put_str(out, STR("\r\nConnection: keep-alive")) : 0;
+        return put(at, STR("\r\nConnection: close"));
+    return h->minor_0 ? put(at, STR("\r\nConnection: keep-alive")) : at;
 }
 
-static int put_head(http_server *server, buf *out, const answer_head *h)
+static char *put_head(char *at, http_server *server, const answer_head *h)
 {
-    int error = buf_printf(out, "HTTP/1.1 %d %s\r\n", h->what->status, http1_phrase(h->what->status));
-    error |= buf_put_str(out, STR("Date: ")) | buf_put_str(out, http_date(server));
+    at = put_number(put(at, STR("HTTP/1.1 ")), (uint64_t)h->what->status);
+    at = put(put(at, STR(" ")), str_from(http1_phrase(h->what->status)));
+    at = put(put(at, STR("\r\nDate: ")), http_date(server));
     if (h->what->type.len)
-        error |= buf_put_str(out, STR("\r\nContent-Type: ")) | buf_put_str(out, h->what->type);
-    error |= put_framing(out, h) | put_connection(out, h);
-    error |= buf_put_str(out, STR("\r\n")) | buf_put_str(out, h->fields);
-    return error | buf_put_str(out, STR("\r\n"));
+        at = put(put(at, STR("\r\nContent-Type: ")), h->what->type);
+    at = put_connection(put_framing(at, h), h);
+    return put(put(put(at, STR("\r\n")), h->fields), STR("\r\n"));
 }
 
 static int write_answer(http1_connection *c, const answer_head *h, str body)
 {
-    buf head = {0};
-    int error = buf_reserve(&head, 256 + h->fields.len);
-    if (!error)
-        error = put_head(c->server, &head, h);
-    if (!error)
-        error = c->sink->ops->write(c->sink, &(sink_piece){.head = buf_str(&head), .body = body});
-    buf_done(&head);
-    return error ? -ENOMEM : 0;
+    char usual[USUAL_HEAD_BYTES];
+    char *at = head_room(h) <= sizeof usual ? usual : mem_new(head_room(h));
+    if (!at)
+        return -ENOMEM;
+    str head = {at, (size_t)(put_head(at, c->server, h) - at)};
+    int error = c->sink->ops->write(c->sink, &(sink_piece){.head = head, .body = body});
+    if (at != usual)
+        mem_free(at);
+    return error;
 }
 
 static void log_refusal(const http1_connection *c, int status, str reason)
@@ -86,11 +120,12 @@ static void log_refusal(const http1_connection *c, int status, str reason)
 
 void http1_refuse(http1_connection *c, int status, str reason)
 {
+    bool started = c->exchange && c->exchange->started;
     log_refusal(c, status, reason);
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
     http1_exchange_gone(c);
-    if (write_answer(c, &head, reason))
+    if (started || write_answer(c, &head, reason)) /* in the middle of an answer there is nothing to say */
         http1_abort(c);
     else
         http1_end(c);

@@ -46,12 +46,14 @@ void http1_abort(http1_connection *c)
 void http1_exchange_gone(http1_connection *c)
 {
     exchange *e = c->exchange;
-    if (e && e->route && e->route->spec.gone)
+    if (!e)
+        return;
+    c->exchange = NULL;
+    if (e->route && e->route->spec.gone) {
+        exchange_close(e); /* the program may try to answer even now */
         e->route->spec.gone(e, e->route->spec.user);
-    if (c->exchange) {
-        exchange_free(c->exchange);
-        c->exchange = NULL;
     }
+    exchange_free(e);
 }
 
 static void stop_reading(http1_connection *c)
@@ -70,14 +72,19 @@ void http1_go_on_reading(http1_connection *c)
     c->sink->ops->pause(c->sink, false);
 }
 
+/* A connection is not idle while the client takes an answer: the sink judges how long that may last. */
 static void idle_deadline(timer *t)
 {
-    http1_end(CONTAINER(t, http1_connection, deadline));
+    http1_connection *c = CONTAINER(t, http1_connection, deadline);
+    if (c->sink->queued)
+        loop_arm(loop_of(c), t, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
+    else
+        http1_end(c);
 }
 
 void http1_next_request(http1_connection *c)
 {
-    loop_arm(loop_of(c), &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
+    loop_arm_roughly(loop_of(c), &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
     http1_go_on_reading(c);
     c->sink->ops->rebind(c->sink); /* feeds what waits unread, or the end that came meanwhile */
 }
@@ -244,7 +251,8 @@ exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const 
     c->keep_alive = head->keep_alive && !ws_handshake_wanted(head, at); /* a refused upgrade ends the connection */
     e->context = c->server->context;
     e->head_only = str_equal(http1_method(head, at), STR("HEAD"));
-    loop_cancel(loop_of(c), &c->deadline);
+    if (!c->incoming) /* else it is the body's */
+        loop_cancel(loop_of(c), &c->deadline);
     return e;
 }
 
@@ -277,6 +285,14 @@ static bool has_body(const http1_head *head)
     return head->body == HTTP1_CHUNKED || (head->body == HTTP1_LENGTH && head->content_length);
 }
 
+/* A route that takes bodies in pieces is told of the end of one that has none. */
+static void tell_end_of_no_body(http1_connection *c)
+{
+    exchange *e = c->exchange;
+    if (e && e->route && e->route->spec.body)
+        e->route->spec.body(e, (str){NULL, 0}, e->route->spec.user);
+}
+
 /* The head has come, of a request whose body is `body` or still to come (of a route that takes it in pieces, or that will not take it). */
 static void serve_now(http1_connection *c, const http1_head *head, const char *at, str body)
 {
@@ -285,7 +301,14 @@ static void serve_now(http1_connection *c, const http1_head *head, const char *a
     if (has_body(head) && !body.at)
         c->keep_alive = c->keep_alive && c->incoming;
     weft_request request = {.head = head, .bytes = at, .body = body, .sink = c->sink};
+    bool freed = false;
+    c->freed = &freed;
     http1_serve(c, &request);
+    if (freed)
+        return;
+    c->freed = NULL;
+    if (!has_body(head))
+        tell_end_of_no_body(c);
 }
 
 /* The route that takes this body; NULL when the request will be refused, and then its body is not read. */
@@ -298,7 +321,7 @@ static const http_route *route_for_body(http1_connection *c, const http1_head *h
     return q.match.found->spec.method ? q.match.found : NULL;
 }
 
-/* Begins to read a body. The head is taken on success. 0, or a status to refuse with. */
+/* Begins to read a body. 0 (see http1_incoming_begin() for the head), or a status to refuse with. */
 static int begin_body(http1_connection *c, const http1_incoming *what, const char *at, bool nothing_yet)
 {
     size_t ignored;
@@ -307,13 +330,22 @@ static int begin_body(http1_connection *c, const http1_incoming *what, const cha
     http1_body_init(&in.decoder, in.head, in.route->spec.max_body_bytes);
     if (http1_body_next(&in.decoder, NULL, 0, &ignored, &piece) == HTTP1_BODY_BAD)
         return in.decoder.status;
-    if (http1_incoming_begin(c, &in, at))
-        return 503;
     if (in.head->expect_continue && nothing_yet && http1_say_continue(c))
         return 503;
-    if (in.streamed)
-        serve_now(c, in.head, at, (str){NULL, 0});
-    return 0;
+    return http1_incoming_begin(c, &in, at) ? 503 : 0;
+}
+
+static str body_refusal(int status)
+{
+    return status == 413 ? STR("the request body is too large (option: max_body_bytes)\n") : STR("out of memory\n");
+}
+
+/* The body has come with its head, and its route wants it in one piece. */
+static bool body_is_there(const http1_incoming *in, size_t rest)
+{
+    const http1_head *head = in->head;
+    return !in->streamed && head->body == HTTP1_LENGTH && head->content_length <= rest &&
+           head->content_length <= in->route->spec.max_body_bytes;
 }
 
 /* A complete head of head_len bytes at `at`, taken off the connection. Returns how many bytes of len are consumed. */
@@ -322,27 +354,25 @@ static size_t take_request(http1_connection *c, const http1_incoming *taken, con
     http1_incoming in = *taken;
     const http1_head *head = in.head;
     pool *blocks = &loop_of(c)->blocks;
-    size_t consumed = in.head_len, rest = len - in.head_len;
+    size_t rest = len - in.head_len;
     str body = {NULL, 0};
     in.route = has_body(head) ? route_for_body(c, head, at) : NULL;
-    if (in.route) {
-        bool whole = head->body == HTTP1_LENGTH && head->content_length <= rest &&
-                     head->content_length <= in.route->spec.max_body_bytes;
-        in.streamed = in.route->spec.body;
-        if (!whole || in.streamed) {
-            int status = begin_body(c, &in, at, rest == 0);
-            if (!status)
-                return consumed;
+    in.streamed = in.route && in.route->spec.body;
+    if (in.route && body_is_there(&in, rest)) {
+        body = (str){at + in.head_len, (size_t)head->content_length};
+    } else if (in.route) {
+        int status = begin_body(c, &in, at, rest == 0);
+        if (status) {
             pool_put(blocks, in.head, in.head_block_bytes);
-            http1_refuse(c, status, STR("the request body is too large (option: max_body_bytes)\n"));
+            http1_refuse(c, status, body_refusal(status));
             return len;
         }
-        body = (str){at + in.head_len, (size_t)head->content_length};
-        consumed += body.len;
+        if (!in.streamed)
+            return in.head_len;
     }
     serve_now(c, head, at, body);
     pool_put(blocks, in.head, in.head_block_bytes);
-    return consumed;
+    return in.head_len + body.len;
 }
 
 static void head_deadline(timer *t)
@@ -361,7 +391,7 @@ static bool new_head(http1_connection *c)
         return false;
     *c->head = (http1_head){0};
     if (c->served)
-        loop_arm(loop_of(c), &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
+        loop_arm_roughly(loop_of(c), &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
     return true;
 }
 

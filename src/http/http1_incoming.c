@@ -39,6 +39,8 @@ int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const 
         mem_free(in);
         return -ENOMEM;
     }
+    if (in->streamed)
+        in->head = NULL; /* the caller serves it now */
     c->incoming = in;
     loop_arm(l, &c->deadline, BODY_GRACE_MS, check_rate);
     return 0;
@@ -59,6 +61,7 @@ void http1_incoming_free(http1_connection *c)
 static void serve_collected(http1_connection *c)
 {
     http1_incoming in = *c->incoming;
+    pool *blocks = &c->server->net->loop->blocks;
     mem_free(c->incoming);
     c->incoming = NULL;
     loop_cancel(c->server->net->loop, &c->deadline);
@@ -70,10 +73,9 @@ static void serve_collected(http1_connection *c)
             .body = {in.bytes.at + in.head_len, in.bytes.len - in.head_len},
             .sink = c->sink,
         };
-        pool *blocks = &c->server->net->loop->blocks;
         http1_serve(c, &request);
-        pool_put(blocks, in.head, in.head_block_bytes);
     }
+    pool_put(blocks, in.head, in.head_block_bytes);
     buf_done(&in.bytes);
 }
 

@@ -15,7 +15,7 @@ enum {
 /** A request whose body is still coming. */
 typedef struct {
     http1_body_decoder decoder;
-    http1_head *head;
+    http1_head *head; /* NULL when streamed */
     size_t head_block_bytes;
     size_t head_len;
     const http_route *route;
@@ -71,7 +71,8 @@ void http1_serve(http1_connection *c, weft_request *request);
 
 /* http1_incoming.c */
 
-/** Begins a body whose head (len head_len, at `at`) was taken off the connection; takes the head on success. 0 or -ENOMEM. */
+/** Begins a body whose head (len head_len, at `at`) was taken off the connection; takes the head on success, unless the body is streamed. 0 or
+ * -ENOMEM. */
 int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at);
 
 /** Bytes of the body; returns how many were consumed. The connection may be gone afterwards. */
@@ -81,7 +82,7 @@ void http1_incoming_free(http1_connection *c);
 
 /* http1_answer.c */
 
-/** Answers what never became an exchange, and closes. `reason` is a sentence for people. */
+/** Answers a request that breaks the rules, and closes; cuts when its answer is under way. `reason` is a sentence for people. */
 void http1_refuse(http1_connection *c, int status, str reason);
 
 /** Writes "100 Continue". 0 or -ENOMEM. */

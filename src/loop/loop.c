@@ -216,6 +216,13 @@ void loop_arm(loop *l, timer *t, uint64_t after_ms, timer_fn fire)
         set_clock(l);
 }
 
+void loop_arm_roughly(loop *l, timer *t, uint64_t after_ms, timer_fn fire)
+{
+    wheel_arm(&l->wheel, t, l->now_ms + after_ms, fire);
+    if (!l->in_step)
+        set_clock(l);
+}
+
 void loop_cancel(loop *l, timer *t)
 {
     wheel_cancel(&l->wheel, t);

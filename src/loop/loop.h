@@ -101,6 +101,9 @@ void loop_unwatch(loop *l, loop_source *source);
 void loop_arm(loop *l, timer *t, uint64_t after_ms, timer_fn fire);
 
 /** Not armed is fine. */
+/** The same for deadlines of seconds, without a look at the clock: counted from l->now_ms, so early by as long as the turn has taken. */
+void loop_arm_roughly(loop *l, timer *t, uint64_t after_ms, timer_fn fire);
+
 void loop_cancel(loop *l, timer *t);
 
 static inline bool loop_task_queued(const loop_task *task)

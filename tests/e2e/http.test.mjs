@@ -172,7 +172,10 @@ function shown(text) {
 /* ------------------------------------------------------------------------------------------------------------ request lines */
 
 function methods() {
-    const names = ['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'get', 'G', 'M-SEARCH', 'UNHEARD-OF', "!#$%&'*+-.^_`|~09aZ"];
+    const names = [
+        'GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS', 'TRACE', 'get', 'G', 'M-SEARCH', 'UNHEARD-OF',
+        "!#$%&'*+-.^_`|~09aZ",
+    ];
     for (const name of names) takes(`method ${name}`, withTarget('/', name));
     for (const name of names.filter((name) => name !== 'TRACE')) {
         takes(`method ${name} with a body`, request(name, '/', { body: HELLO }), HELLO);
@@ -186,23 +189,36 @@ function methods() {
 }
 
 function targets() {
-    const origins = ['/', '/?', '/a/b/c', '//', '/a//b/', '/?a=b&c=d', '/a?b?c/d', '/%41%7e', "/-._~!$&'()*+,;=:@", '/a/./b/../c', '/[1]', '/?q=100%',
-        '/?[\\]^`{|}', '/?%zz', '/...', '/.well-known/x', `/${'long/'.repeat(1000)}`];
+    const origins = [
+        '/', '/?', '/a/b/c', '//', '/a//b/', '/?a=b&c=d', '/a?b?c/d', '/%41%7e', "/-._~!$&'()*+,;=:@", '/a/./b/../c', '/[1]',
+        '/?q=100%', '/?[\\]^`{|}', '/?%zz', '/...', '/.well-known/x', `/${'long/'.repeat(1000)}`,
+    ];
     for (const target of origins) takes(`target ${shown(target)}`, withTarget(target));
-    const absolutes = ['http://localhost', 'http://localhost/', 'http://localhost:8080/a?b', 'http://localhost?q', 'HTTP://LOCALHOST/', 'https://localhost/a',
-        'ws://localhost:3000/ws/chat', 'http://127.0.0.1/', 'http://[::1]:80/', 'http://localhost:/'];
+    const absolutes = [
+        'http://localhost', 'http://localhost/', 'http://localhost:8080/a?b', 'http://localhost?q', 'HTTP://LOCALHOST/',
+        'https://localhost/a', 'ws://localhost:3000/ws/chat', 'http://127.0.0.1/', 'http://[::1]:80/', 'http://localhost:/',
+    ];
     for (const target of absolutes) takes(`target ${target}`, withTarget(target));
     takes('an absolute target and another Host', message(['GET http://localhost/ HTTP/1.1', 'Host: 127.0.0.1:80']));
-    for (const target of ['http:/localhost/', 'http:///x', 'http://', 'http:localhost', '://localhost/', 'ftp://localhost/', 'http://user@localhost/',
-        'http://user:secret@localhost/', 'http://localhost:x/', 'http://localhost:65536/', 'http://[::g]/', 'http://[::1/', 'http://local host/',
-        'http://localhost#f', 'http://localhost/a#f', 'http://localhost\\@elsewhere/']) refuses(`target ${target}`, withTarget(target));
+    for (const target of [
+        'http:/localhost/', 'http:///x', 'http://', 'http:localhost', '://localhost/', 'ftp://localhost/',
+        'http://user@localhost/', 'http://user:secret@localhost/', 'http://localhost:x/', 'http://localhost:65536/',
+        'http://[::g]/', 'http://[::1/', 'http://local host/', 'http://localhost#f', 'http://localhost/a#f',
+        'http://localhost\\@elsewhere/',
+    ]) refuses(`target ${target}`, withTarget(target));
     refuses('an absolute target without Host', message(['GET http://localhost/ HTTP/1.1']));
-    for (const target of ['', 'x', 'a/b', '?a', '#', '/#', '/a#b', '/a b', '/a\tb', '/a\0b', '/a\x7fb', '/a\x01', '/\xe9', '/<', '/>', '/"', '/a\\b', '/{a}',
-        '/a|b', '/^', '/`', '/%', '/%4', '/%zz', '/%4x', '/?a#b', '/?\xe9', '/?"', '/?<', '/? ']) refuses(`target ${shown(target)}`, withTarget(target));
-    for (const target of ['/..', '/a/../..', '/%2e%2e/x', '/a%2Fb', '/a%2fb', '/a%00b']) refuses(`path ${target}, which means no path`, withTarget(target));
+    for (const target of [
+        '', 'x', 'a/b', '?a', '#', '/#', '/a#b', '/a b', '/a\tb', '/a\0b', '/a\x7fb', '/a\x01', '/\xe9', '/<', '/>', '/"',
+        '/a\\b', '/{a}', '/a|b', '/^', '/`', '/%', '/%4', '/%zz', '/%4x', '/?a#b', '/?\xe9', '/?"', '/?<', '/? ',
+    ]) refuses(`target ${shown(target)}`, withTarget(target));
+    for (const target of [
+        '/..', '/a/../..', '/%2e%2e/x', '/a%2Fb', '/a%2fb', '/a%00b',
+    ]) refuses(`path ${target}, which means no path`, withTarget(target));
     for (const target of ['*', 'localhost:80', 'localhost']) refuses(`target ${target} of GET`, withTarget(target));
     for (const target of ['*/', '**', '*?a']) refuses(`target ${target} of OPTIONS`, withTarget(target, 'OPTIONS'));
-    for (const target of ['/', '*', 'localhost', 'localhost:', 'localhost:x', 'http://localhost:80/', 'user@localhost:80', ':80', 'localhost:80/']) {
+    for (const target of [
+        '/', '*', 'localhost', 'localhost:', 'localhost:x', 'http://localhost:80/', 'user@localhost:80', ':80', 'localhost:80/',
+    ]) {
         refuses(`target ${target} of CONNECT`, withTarget(target, 'CONNECT'));
     }
     refuses('CONNECT localhost:80: no tunnels here', withTarget('localhost:80', 'CONNECT'), NOT_FOR_US);
@@ -219,9 +235,11 @@ function versions() {
     for (const minor of [1, 2, 9]) takes(`HTTP/1.${minor}`, withVersion(`HTTP/1.${minor}`));
     for (const version of ['HTTP/0.9', 'HTTP/2.0', 'HTTP/3.0', 'HTTP/9.9']) refuses(version, withVersion(version), 505);
     refuses('the preface of HTTP/2', message(['PRI * HTTP/2.0', '', 'SM']), 505);
-    for (const version of ['', 'HTTP', 'HTTP/', 'HTTP/1', 'HTTP/1.', 'HTTP/.1', 'HTTP/11', 'HTTP/1.10', 'HTTP/01.1', 'HTTP/1.1.1', 'HTTP/1,1', 'HTTP/1.1x',
-        'HTTP/+1.1', 'HTTP/1.x', 'HTTP/1. 1', 'HTTP /1.1', 'http/1.1', 'HTTPS/1.1', 'FTP/1.1', 'ICY', 'HTTP/1.1 ', 'HTTP/1.1\t', ' HTTP/1.1', '\tHTTP/1.1',
-        'HTTP/1.1 HTTP/1.1', 'HTTP/1.1\0', 'HTTP/1.1\r']) refuses(`version ${shown(version)}`, withVersion(version));
+    for (const version of [
+        '', 'HTTP', 'HTTP/', 'HTTP/1', 'HTTP/1.', 'HTTP/.1', 'HTTP/11', 'HTTP/1.10', 'HTTP/01.1', 'HTTP/1.1.1', 'HTTP/1,1',
+        'HTTP/1.1x', 'HTTP/+1.1', 'HTTP/1.x', 'HTTP/1. 1', 'HTTP /1.1', 'http/1.1', 'HTTPS/1.1', 'FTP/1.1', 'ICY', 'HTTP/1.1 ',
+        'HTTP/1.1\t', ' HTTP/1.1', '\tHTTP/1.1', 'HTTP/1.1 HTTP/1.1', 'HTTP/1.1\0', 'HTTP/1.1\r',
+    ]) refuses(`version ${shown(version)}`, withVersion(version));
     refuses('the request line of HTTP/0.9', Buffer.from('GET /\r\n'));
 }
 
@@ -250,17 +268,23 @@ function requestLines() {
 /* ------------------------------------------------------------------------------------------------------------------- fields */
 
 function fields() {
-    for (const field of ['X-A: b', 'X-A:b', 'X-A:', 'X-A: ', 'X-A: \t b \t ', 'X-A: b\tc d', 'X-A: caf\xe9', 'X-A: \x80\xff', "!#$%&'*+-.^_`|~09aZ: x", 'a: ::',
-        'X-A: "quoted, \\" string"', 'X-A: (comment', 'X-A: GET / HTTP/1.1', 'Trailer: X-T', 'TE: trailers', 'Upgrade: h2c', 'Content-Encoding: gzip']) {
+    for (const field of [
+        'X-A: b', 'X-A:b', 'X-A:', 'X-A: ', 'X-A: \t b \t ', 'X-A: b\tc d', 'X-A: caf\xe9', 'X-A: \x80\xff',
+        "!#$%&'*+-.^_`|~09aZ: x", 'a: ::', 'X-A: "quoted, \\" string"', 'X-A: (comment', 'X-A: GET / HTTP/1.1', 'Trailer: X-T',
+        'TE: trailers', 'Upgrade: h2c', 'Content-Encoding: gzip',
+    ]) {
         takes(`field ${shown(field)}`, withFields(field));
     }
     takes('a field that comes twice', withFields('X-A: b', 'X-A: c'));
     takes('names in capitals', message(['POST / HTTP/1.1', 'HOST: localhost', 'CONTENT-LENGTH: 5'], HELLO), HELLO);
     takes('names in lower case', message(['POST / HTTP/1.1', 'host: localhost', 'content-length: 5'], HELLO), HELLO);
     takes('fields before Host', message(['POST / HTTP/1.1', 'Content-Length: 5', 'Host: localhost'], HELLO), HELLO);
-    for (const field of ['X-A : b', 'X-A\t: b', 'X A: b', ': b', ':', 'X-A', 'X-A b', '(X): b', 'X/A: b', 'X[A]: b', 'X"A: b', 'X,A: b', 'X;A: b', 'X=A: b',
-        'X@A: b', 'X?A: b', 'X\\A: b', 'X{A}: b', 'X<A>: b', 'X\0A: b', 'X\x7fA: b', 'X\x01A: b', 'caf\xe9: b', 'X-A: b\0', 'X-A: \0', 'X-A: b\x01c', 'X-A: b\x0bc',
-        'X-A: b\x1b[0m', 'X-A: b\x7fc', 'X-A: b\rc', 'X-A: b\r', 'X-A: \r', 'X-A: b\nX-C: d', 'X-A: b\n', 'X-A\r: b', 'X-A\n: b', '\rX-A: b', '\nX-A: b']) {
+    for (const field of [
+        'X-A : b', 'X-A\t: b', 'X A: b', ': b', ':', 'X-A', 'X-A b', '(X): b', 'X/A: b', 'X[A]: b', 'X"A: b', 'X,A: b',
+        'X;A: b', 'X=A: b', 'X@A: b', 'X?A: b', 'X\\A: b', 'X{A}: b', 'X<A>: b', 'X\0A: b', 'X\x7fA: b', 'X\x01A: b',
+        'caf\xe9: b', 'X-A: b\0', 'X-A: \0', 'X-A: b\x01c', 'X-A: b\x0bc', 'X-A: b\x1b[0m', 'X-A: b\x7fc', 'X-A: b\rc',
+        'X-A: b\r', 'X-A: \r', 'X-A: b\nX-C: d', 'X-A: b\n', 'X-A\r: b', 'X-A\n: b', '\rX-A: b', '\nX-A: b',
+    ]) {
         refuses(`field ${shown(field)}`, withFields(field));
     }
     refuses('a folded field', withFields('X-A: b', ' c'));
@@ -275,7 +299,10 @@ function fields() {
 }
 
 function hosts() {
-    for (const host of ['localhost', 'LOCALHOST', 'localhost:80', 'localhost:', '127.0.0.1', '127.0.0.1:65535', '[::1]', '[::1]:8080', ' \tlocalhost \t']) {
+    for (const host of [
+        'localhost', 'LOCALHOST', 'localhost:80', 'localhost:', '127.0.0.1', '127.0.0.1:65535', '[::1]', '[::1]:8080',
+        ' \tlocalhost \t',
+    ]) {
         takes(`Host: ${shown(host)}`, withHost(`Host:${host}`));
     }
     refuses('no Host', withHost());
@@ -283,9 +310,12 @@ function hosts() {
     refuses('two Hosts that are the same', withHost('Host: localhost', 'Host: localhost'));
     refuses('two Hosts that differ', withHost('Host: localhost', 'Host: elsewhere.example'));
     refuses('two Hosts in different case', withHost('Host: localhost', 'X-A: b', 'hOST: localhost'));
-    for (const host of ['', ' ', 'local host', 'localhost, localhost', 'user@localhost', 'http://localhost', 'localhost/', 'localhost?', 'localhost#', '/',
-        ':80', 'localhost:http', 'localhost:-1', 'localhost:80:80', 'localhost:65536', 'localhost:99999999999', '[::1', '::1', '[::g]', '[]', '[1.2.3.4]',
-        '[::1]x', '[::1]:x', 'local%4', 'local%zz', 'local\\host', 'local"host', 'local<host>', 'caf\xe9', '[::1%25lo]']) refuses(`Host: ${shown(host)}`, withHost(`Host: ${host}`));
+    for (const host of [
+        '', ' ', 'local host', 'localhost, localhost', 'user@localhost', 'http://localhost', 'localhost/', 'localhost?',
+        'localhost#', '/', ':80', 'localhost:http', 'localhost:-1', 'localhost:80:80', 'localhost:65536',
+        'localhost:99999999999', '[::1', '::1', '[::g]', '[]', '[1.2.3.4]', '[::1]x', '[::1]:x', 'local%4', 'local%zz',
+        'local\\host', 'local"host', 'local<host>', 'caf\xe9', '[::1%25lo]',
+    ]) refuses(`Host: ${shown(host)}`, withHost(`Host: ${host}`));
     refuses('an empty Host in HTTP/1.0', old('Host:', 'Content-Length: 5'));
     refuses('two Hosts in HTTP/1.0', old('Host: localhost', 'Host: localhost', 'Content-Length: 5'));
 }
@@ -293,13 +323,17 @@ function hosts() {
 /* ------------------------------------------------------------------------------------------------------------------ framing */
 
 function lengths() {
-    for (const length of ['5', '05', '0000000000000000000000005', ' \t5 \t']) takes(`Content-Length: ${shown(length)}`, withLength(length), HELLO);
+    for (const length of [
+        '5', '05', '0000000000000000000000005', ' \t5 \t',
+    ]) takes(`Content-Length: ${shown(length)}`, withLength(length), HELLO);
     takes('Content-Length: 0', withFraming(['Content-Length: 0'], ''));
     takes('a POST without a body', withFraming([], ''));
     takes('a body of every byte', withFraming(['Content-Length: 256'], EVERY_BYTE), EVERY_BYTE);
     takes('a body that looks like a request', withFraming([`Content-Length: ${BEHIND.length}`], BEHIND), BEHIND);
-    for (const length of ['', '+5', '-5', '-0', '5,5', '5, 5', '5,', ',5', '5, 6', '5;', '0x5', '5 5', '5.0', '5e0', 'five', ARABIC_FIVE, '5\0', '"5"', '9223372036854775808',
-        '18446744073709551616', '18446744073709551621', '99999999999999999999999999']) refuses(`Content-Length: ${shown(length)}`, withLength(length));
+    for (const length of [
+        '', '+5', '-5', '-0', '5,5', '5, 5', '5,', ',5', '5, 6', '5;', '0x5', '5 5', '5.0', '5e0', 'five', ARABIC_FIVE, '5\0',
+        '"5"', '9223372036854775808', '18446744073709551616', '18446744073709551621', '99999999999999999999999999',
+    ]) refuses(`Content-Length: ${shown(length)}`, withLength(length));
     refuses('Content-Length twice, the same', withLength('5', '5'));
     refuses('Content-Length twice, differing', withLength('5', '6'));
     refuses('Content-Length twice, one of them 0', withLength('0', '5'));
@@ -315,12 +349,16 @@ function lengths() {
 }
 
 function codings() {
-    for (const coding of ['chunked', 'Chunked', 'CHUNKED', ' \tchunked \t']) takes(`Transfer-Encoding: ${shown(coding)}`, withCoding(coding), HELLO);
+    for (const coding of [
+        'chunked', 'Chunked', 'CHUNKED', ' \tchunked \t',
+    ]) takes(`Transfer-Encoding: ${shown(coding)}`, withCoding(coding), HELLO);
     for (const coding of ['gzip', 'identity', 'x', 'xchunked', 'chunkedx', 'gzip, chunked', 'identity, chunked', 'deflate;q=1', 'chunke']) {
         refuses(`Transfer-Encoding: ${coding}`, withCoding(coding), 501);
     }
-    for (const coding of ['', ',', ', chunked', 'chunked,', 'chunked, chunked', 'chunked, gzip', 'chunked, identity', 'chunked;a=b', 'chunked chunked', '"chunked"',
-        'chunked\0', '\x0bchunked', 'chunked\x0b', 'chun ked', 'chunked\r', 'chunked\xa0', '=']) refuses(`Transfer-Encoding: ${shown(coding)}`, withCoding(coding));
+    for (const coding of [
+        '', ',', ', chunked', 'chunked,', 'chunked, chunked', 'chunked, gzip', 'chunked, identity', 'chunked;a=b',
+        'chunked chunked', '"chunked"', 'chunked\0', '\x0bchunked', 'chunked\x0b', 'chun ked', 'chunked\r', 'chunked\xa0', '=',
+    ]) refuses(`Transfer-Encoding: ${shown(coding)}`, withCoding(coding));
     refuses('Transfer-Encoding: chunked, twice', withCoding('chunked', 'chunked'));
     refuses('Transfer-Encoding: chunked, then gzip', withCoding('chunked', 'gzip'));
     refuses('Transfer-Encoding: gzip, then chunked', withCoding('gzip', 'chunked'), 501);
@@ -332,7 +370,10 @@ function codings() {
 }
 
 function chunks() {
-    const sizes = ['5', '05', '0000000000000005', '5;a', '5;a=b', '5;a=b;c;d=e', '5;a="b"', '5;a=""', '5;a="; \\"\t5"', "5;!#$%&'*+-.^_`|~=x", '5;a="\xe9"'];
+    const sizes = [
+        '5', '05', '0000000000000005', '5;a', '5;a=b', '5;a=b;c;d=e', '5;a="b"', '5;a=""', '5;a="; \\"\t5"',
+        "5;!#$%&'*+-.^_`|~=x", '5;a="\xe9"',
+    ];
     for (const size of sizes) takes(`chunk size ${shown(size)}`, withChunks(`${size}\r\nhello\r\n0\r\n\r\n`), HELLO);
     takes('chunk size 1a', withChunks(`1a\r\n${'z'.repeat(26)}\r\n0\r\n\r\n`), 'z'.repeat(26));
     takes('chunk size 1A', withChunks(`1A\r\n${'z'.repeat(26)}\r\n0\r\n\r\n`), 'z'.repeat(26));
@@ -341,11 +382,16 @@ function chunks() {
     takes('a chunk for each byte', withFraming(['Transfer-Encoding: chunked'], chunked('chunk by chunk', [1])), 'chunk by chunk');
     takes('chunks of several sizes', withFraming(['Transfer-Encoding: chunked'], chunked(bytesOf(600), [1, 16, 255, 256])), bytesOf(600));
     takes('a chunk of CRLF and what looks like the last', withChunks('9\r\n\r\n0\r\n\r\n\r\n\r\n0\r\n\r\n'), '\r\n0\r\n\r\n\r\n');
-    const bad = ['', ' ', ' 5', '5 ', '5\t', '\t5', '0x5', '+5', '-5', '-0', '5,', '5.0', 'g', 'five', '5g', '5 5', '5=', '5;', '5;;', '5;=b', '5;a=', '5;a="', '5;a="b',
-        '5;a="b"c', '5;a=b=c', '5 ;a', '5; a', '5;a =b', '5;a= b', '5;a;', '5;a,b', '5;a="\0"', '5;a="\r"', '5;a\0', '5\0', '5\r', '5;\r', '5;a=b\r', '00000000000000005',
-        '10000000000000005', 'h\xe9', ARABIC_FIVE];
+    const bad = [
+        '', ' ', ' 5', '5 ', '5\t', '\t5', '0x5', '+5', '-5', '-0', '5,', '5.0', 'g', 'five', '5g', '5 5', '5=', '5;', '5;;',
+        '5;=b', '5;a=', '5;a="', '5;a="b', '5;a="b"c', '5;a=b=c', '5 ;a', '5; a', '5;a =b', '5;a= b', '5;a;', '5;a,b',
+        '5;a="\0"', '5;a="\r"', '5;a\0', '5\0', '5\r', '5;\r', '5;a=b\r', '00000000000000005', '10000000000000005', 'h\xe9',
+        ARABIC_FIVE,
+    ];
     for (const size of bad) refuses(`chunk size ${shown(size)}`, withChunks(`${size}\r\nhello\r\n0\r\n\r\n`));
-    for (const last of ['', '0x0', '-0', '0 ', '0;', '00000000000000000']) refuses(`last chunk ${shown(last)}`, withChunks(`5\r\nhello\r\n${last}\r\n\r\n`));
+    for (const last of [
+        '', '0x0', '-0', '0 ', '0;', '00000000000000000',
+    ]) refuses(`last chunk ${shown(last)}`, withChunks(`5\r\nhello\r\n${last}\r\n\r\n`));
 }
 
 function chunkEnds() {
@@ -375,8 +421,11 @@ function trailers() {
     takes('one trailer', withTrailers('X-T: v'), HELLO);
     takes('several trailers', withTrailers('X-T: v', 'X-T:', 'X-U: caf\xe9 \t', 'Digest: x'), HELLO);
     takes('a trailer that was announced', message(['POST / HTTP/1.1', 'Host: localhost', 'Trailer: X-T', 'Transfer-Encoding: chunked'], '5\r\nhello\r\n0\r\nX-T: v\r\n\r\n'), HELLO);
-    for (const line of ['Content-Length: 5', 'content-LENGTH: 5', 'Transfer-Encoding: chunked', 'Host: localhost', 'X-T', ': v', ' X-T: v', '\tX-T: v', 'X-T : v', 'X T: v',
-        'X-T: v\0', 'X-T: v\x01', 'X-T: v\x7f', 'X-T: v\r', 'X-T: v\rw', 'X-T: v\nX-U: w', '(X): v', 'caf\xe9: v', 'GET / HTTP/1.1']) {
+    for (const line of [
+        'Content-Length: 5', 'content-LENGTH: 5', 'Transfer-Encoding: chunked', 'Host: localhost', 'X-T', ': v', ' X-T: v',
+        '\tX-T: v', 'X-T : v', 'X T: v', 'X-T: v\0', 'X-T: v\x01', 'X-T: v\x7f', 'X-T: v\r', 'X-T: v\rw', 'X-T: v\nX-U: w',
+        '(X): v', 'caf\xe9: v', 'GET / HTTP/1.1',
+    ]) {
         refuses(`trailer ${shown(line)}`, withTrailers(line));
     }
     refuses('a folded trailer', withTrailers('X-T: v', ' w'));
@@ -385,7 +434,9 @@ function trailers() {
 /* -------------------------------------------------------------------------------------------------------------- persistence */
 
 function persistence() {
-    for (const options of ['keep-alive', 'Keep-Alive', 'x', '', 'closed', 'x-close', 'TE, upgrade']) takes(`Connection: ${shown(options)}`, withFields(`Connection: ${options}`));
+    for (const options of [
+        'keep-alive', 'Keep-Alive', 'x', '', 'closed', 'x-close', 'TE, upgrade',
+    ]) takes(`Connection: ${shown(options)}`, withFields(`Connection: ${options}`));
     for (const options of ['close', 'Close', 'x, close', 'close, keep-alive', 'keep-alive, close', ',close,', 'x,\tclose\t,y']) {
         takesAsLast(`Connection: ${shown(options)}`, withFields(`Connection: ${options}`));
     }
@@ -393,7 +444,26 @@ function persistence() {
     takesAsLast('a body and Connection: close', withFraming(['Connection: close', 'Content-Length: 5']), HELLO);
     takesAsLast('a chunked body and Connection: close', withFraming(['Connection: close', 'Transfer-Encoding: chunked'], chunked(HELLO)), HELLO);
     takesAsLast('HEAD and Connection: close', request('HEAD', '/', { body: HELLO, fields: ['Connection: close'] }), HELLO, { method: 'HEAD' });
-    takes('an upgrade that nobody offers', withFields('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'));
+    takes('an upgrade that nobody knows', withFields('Connection: Upgrade, HTTP2-Settings', 'Upgrade: h2c', 'HTTP2-Settings: AAMAAABkAAQAAP__'));
+}
+
+/** What follows may be frames for somebody who was thought to be here, and is never read as a request. */
+function closesBehind(name, bytes) {
+    eachWay(name, bytes, async (client) => {
+        const answer = await client.readAnswer();
+        assert.ok([200, 400, 404, 426].includes(answer.status), answer.line);
+        assert.ok(saysClose(answer), `${answer.line} without Connection: close`);
+    });
+}
+
+function upgrades() {
+    const handshake = [
+        'Connection: Upgrade', 'Upgrade: websocket', 'Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==',
+    ];
+    closesBehind('a WebSocket handshake where no WebSocket is', withFields(...handshake));
+    closesBehind('a WebSocket handshake with a body', request('GET', '/', { fields: handshake, body: HELLO }));
+    closesBehind('a WebSocket handshake with a chunked body', withFraming([...handshake, 'Transfer-Encoding: chunked'], chunked(HELLO)));
+    closesBehind('a WebSocket handshake without a key', withFields(...handshake.slice(0, 2)));
 }
 
 function oldVersion() {
@@ -548,10 +618,10 @@ function refusesLarge(bytes) {
 function assorted(i) {
     const body = `body ${i} `.repeat(i % 7);
     const kinds = [
-        { method: 'POST', body, bytes: request('POST', `/${i}`, { body }) },
-        { method: 'GET', body: '', bytes: request('GET', `/${i}`) },
-        { method: 'HEAD', body, bytes: request('HEAD', `/${i}`, { body }) },
-        { method: 'PUT', body, bytes: message([`PUT /${i} HTTP/1.1`, 'Host: localhost', 'Transfer-Encoding: chunked'], chunked(body, [3])) },
+        { method: 'POST', body, bytes: request('POST', `/${i}`, { body }) }, { method: 'GET', body: '', bytes: request('GET',
+        `/${i}`) }, { method: 'HEAD', body, bytes: request('HEAD', `/${i}`, { body }) }, { method: 'PUT', body,
+        bytes: message([`PUT /${i} HTTP/1.1`, 'Host: localhost', 'Transfer-Encoding: chunked',
+    ], chunked(body, [3])) },
         { method: 'POST', body, bytes: Buffer.concat([Buffer.from('\r\n'), request('POST', `/${i}`, { body })]) },
     ];
     return kinds[i % kinds.length];
@@ -695,6 +765,7 @@ describe('HTTP/1', () => {
     group('chunk ends', chunkEnds);
     group('trailers', trailers);
     group('persistence', persistence);
+    group('upgrades', upgrades);
     group('HTTP/1.0', oldVersion);
     group('expectations', expectations);
     group('limits', limits, 4);

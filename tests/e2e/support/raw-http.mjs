@@ -8,6 +8,7 @@ import { RawConnection } from './raw-websocket.mjs';
 
 const CONTINUE = 100;
 const NO_CONTENT = 204;
+const DATE = /^(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT$/; /* IMF-fixdate, RFC 9110 §5.6.7 */
 
 /* ---------------------------------------------------------------------------------------------------------------- requests */
 
@@ -51,7 +52,7 @@ export function saysClose(answer) {
 function checkFraming(head) {
     assert.equal(only(head, 'Transfer-Encoding'), undefined, `${head.line}: its length is known, no chunks are needed`);
     assert.match(only(head, 'Content-Length') ?? '', head.status === NO_CONTENT ? /^$/ : /^\d+$/, `${head.line}: Content-Length`);
-    assert.ok(only(head, 'Date'), `${head.line}: no Date`);
+    assert.match(only(head, 'Date') ?? '', DATE, `${head.line}: Date`);
 }
 
 export class RawHttp extends RawConnection {
