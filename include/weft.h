@@ -225,6 +225,17 @@ typedef struct {
 /** WebSocket (RFC 6455) on a path. Plain GET routes may share it. */
 static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options);
 
+typedef struct {
+    const char *index;         /* what a directory's own path shows; "index.html" */
+    const char *cache_control; /* "no-cache": kept, and asked for again each time, which costs a 304; "": none */
+} weft_files_options;
+
+/** Serves the files below a directory, for GET and HEAD, on every path below `path` ("/", "/assets") that no more specific route serves. With
+ * validators, ranges, and NAME.br or NAME.gz in place of NAME where it is there, not older, and wanted. Never: a name that begins with a dot, what
+ * lies below one or outside the directory, what is not a regular file (404); what may not be read (403). Options may be NULL.
+ * Errors: -ENOENT and the like for a directory that cannot be opened, WEFT_E_INVALID; both stick. */
+static inline int weft_files(weft *app, const char *path, const char *directory, const weft_files_options *options);
+
 /* ----------------------------------------------------------------------------------------------------------- exchanges
  * Any thread, unless said otherwise. WEFT_E_CLOSED when the client is gone or the exchange has been answered. */
 
@@ -357,6 +368,8 @@ WEFT_API weft *weft_new_sized(const weft_options *options, size_t size);
 WEFT_API int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size);
 WEFT_API int weft_route_sized(weft *app, const char *method, const char *path, const weft_route_options *options,
                               size_t size);
+WEFT_API int weft_files_sized(weft *app, const char *path, const char *directory, const weft_files_options *options,
+                              size_t size);
 WEFT_API int weft_websocket_sized(weft *app, const char *path, const weft_websocket_options *options, size_t size);
 WEFT_API int weft_topic_configure_sized(weft *app, const char *pattern, const weft_topic_options *options, size_t size);
 WEFT_API int weft_publish_sized(weft *app, const char *topic, const weft_message *message,
@@ -376,6 +389,11 @@ static inline int weft_listen(weft *app, const char *url, const weft_listen_opti
 static inline int weft_route(weft *app, const char *method, const char *path, const weft_route_options *options)
 {
     return weft_route_sized(app, method, path, options, sizeof *options);
+}
+
+static inline int weft_files(weft *app, const char *path, const char *directory, const weft_files_options *options)
+{
+    return weft_files_sized(app, path, directory, options, sizeof *options);
 }
 
 static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options)

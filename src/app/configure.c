@@ -1,4 +1,4 @@
-#include "app/app.h"
+#include "app/routes.h"
 #include "base/mem.h"
 #include "base/texts.h"
 #include "transport/websocket.h"
@@ -134,8 +134,7 @@ static void plain_gone(exchange *e, void *user)
     plain->options.gone((weft_exchange){e->id}, plain->options.user);
 }
 
-/* Takes `user`, on failure too. */
-static int add_route(weft *app, const char *path, route_spec spec)
+int app_add_route(weft *app, const char *path, route_spec spec)
 {
     const char *problem;
     if (!spec.user)
@@ -174,7 +173,7 @@ int weft_route_sized(weft *app, const char *method, const char *path, const weft
         spec.drain = known.drain ? plain_drain : NULL;
         spec.gone = known.gone ? plain_gone : NULL;
     }
-    return add_route(app, path, spec);
+    return app_add_route(app, path, spec);
 }
 
 int weft_get(weft *app, const char *path, weft_http_fn fn, void *user)
@@ -194,8 +193,8 @@ int weft_websocket_sized(weft *app, const char *path, const weft_websocket_optio
     if (problem)
         return app_fail(app, WEFT_E_INVALID, "the path \"%s\" %s", path ? path : "", problem);
     websocket_route *route = websocket_route_new(&known);
-    return add_route(app, path,
-                     (route_spec){.serve = websocket_serve, .user = route, .free_user = websocket_route_free});
+    return app_add_route(app, path,
+                         (route_spec){.serve = websocket_serve, .user = route, .free_user = websocket_route_free});
 }
 
 /* -------------------------------------------------------------------------------------------------------------- topics */

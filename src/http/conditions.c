@@ -82,7 +82,7 @@ static bool names_coding(str name, str coding)
 unsigned conditions_weight(const weft_request *request, str coding)
 {
     field_list list = {.request = request, .name = STR("Accept-Encoding")};
-    str element, name;
+    str element, name = {NULL, 0};
     unsigned others = 0;
     while (list_next(&list, &element)) {
         unsigned weight = weight_of(element, &name);

@@ -106,12 +106,12 @@ static bool names_any_origin(const char *const *allowed)
 
 int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
 {
-    if (!origin.at)
-        return 0;
-    int error = buf_put_str(&e->fields, STR("Vary: Origin\r\nAccess-Control-Allow-Origin: "));
     if (names_any_origin(allowed))
-        return error | buf_put_str(&e->fields, STR("*\r\n"));
-    error |= buf_put_str(&e->fields, origin);
+        return origin.at ? buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: *\r\n")) : 0;
+    int error = buf_put_str(&e->fields, STR("Vary: Origin\r\n"));
+    if (!origin.at)
+        return error;
+    error |= buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: ")) | buf_put_str(&e->fields, origin);
     return error | buf_put_str(&e->fields, STR("\r\nAccess-Control-Allow-Credentials: true\r\n"));
 }
 

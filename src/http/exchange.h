@@ -55,7 +55,7 @@ struct exchange {
     const http_route *route; /* that serves it; NULL for none */
     bool head_only;          /* HEAD */
     bool started;            /* a streamed answer is under way */
-    bool closed;                /* it has no handle any more */
+    bool closed;             /* it has no handle any more */
     bool want_drain;         /* the route's `drain` is due when the queue has gone down */
 };
 
@@ -98,7 +98,8 @@ int exchange_start(exchange *e, const http_answer *answer);
 int exchange_write(exchange *e, str bytes);
 int exchange_end(exchange *e);
 
-/** Adds the CORS fields for a page of another origin that the list allows; {NULL, 0} adds nothing. 0 or -ENOMEM. */
+/** Adds the CORS fields for a page of another origin that the list allows. {NULL, 0}: there is no such page, and caches are only told that the
+ * answer to one would differ, unless the list allows any. 0 or -ENOMEM. */
 int exchange_allow_origin(exchange *e, str origin, const char *const *allowed);
 
 /** A plain text answer after which the connection is closed; text.len 0: the status's standard phrase. */

@@ -125,7 +125,9 @@ void http1_refuse(http1_connection *c, int status, str reason)
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
     http1_exchange_gone(c);
-    if (started || write_answer(c, &head, reason)) /* in the middle of an answer there is nothing to say */
+    if (started ||
+        write_answer(c, &head,
+                     c->head_only ? (str){NULL, 0} : reason)) /* in the middle of an answer there is nothing to say */
         http1_abort(c);
     else
         http1_end(c);

@@ -144,6 +144,8 @@ static int inquire(http1_connection *c, const http1_head *head, const char *at, 
     *q = (inquiry){.connection = c, .head = head, .at = at, .method = http1_method(head, at)};
     if (!host_served(c->site, host))
         return 421;
+    if (str_equal(q->method, STR("CONNECT")))
+        return 501;                 /* whatever a route answered would be taken for a tunnel */
     if (str_equal(raw, STR("*"))) { /* OPTIONS * asks about the server, not about a path */
         q->path = raw;
         return 0;
@@ -233,11 +235,17 @@ static void answer_unrouted(exchange *e, const inquiry *q)
 
 static str refusal(int status)
 {
-    return status == 421 ? STR("this name is not served on a loopback listener (option: hosts)\n")
-                         : STR("malformed path\n");
+    if (status == 421)
+        return STR("this name is not served on a loopback listener (option: hosts)\n");
+    return status == 501 ? STR("this is no proxy\n") : STR("malformed path\n");
 }
 
 /* -------------------------------------------------------------------------------------------------------- requests */
+
+static bool is_head(const http1_head *head, const char *at)
+{
+    return str_equal(http1_method(head, at), STR("HEAD"));
+}
 
 exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const char *at)
 {
@@ -250,7 +258,7 @@ exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const 
     c->minor_0 = head->minor == 0;
     c->keep_alive = head->keep_alive && !ws_handshake_wanted(head, at); /* a refused upgrade ends the connection */
     e->context = c->server->context;
-    e->head_only = str_equal(http1_method(head, at), STR("HEAD"));
+    e->head_only = is_head(head, at);
     if (!c->incoming) /* else it is the body's */
         loop_cancel(loop_of(c), &c->deadline);
     return e;
@@ -273,8 +281,9 @@ void http1_serve(http1_connection *c, weft_request *request)
         exchange_refuse(e, 403, STR("pages of this origin may not write here (option: origins)\n"));
     } else {
         e->route = route;
-        if (q.cross_origin && origin_listed(&q, route))
-            exchange_allow_origin(e, q.origin, route->spec.origins);
+        if (route->spec.origins)
+            exchange_allow_origin(e, q.cross_origin && origin_listed(&q, route) ? q.origin : (str){NULL, 0},
+                                  route->spec.origins);
         route->spec.serve(e, request, route->spec.user);
     }
     request_done(request);
@@ -423,12 +432,14 @@ static size_t connection_data(void *owner, char *at, size_t len)
     case HTTP1_MORE:
         return 0;
     case HTTP1_BAD:
+        c->head_only = c->head->has_line && is_head(c->head, at);
         http1_refuse(c, c->head->status, str_from(c->head->reason));
         return len;
     case HTTP1_DONE:
         break;
     }
     http1_incoming taken = {.head = c->head, .head_block_bytes = c->head_block_bytes, .head_len = head_len};
+    c->head_only = is_head(c->head, at);
     c->head = NULL;
     return take_request(c, &taken, at, len);
 }

@@ -37,6 +37,7 @@ typedef struct {
     exchange *exchange;       /* waits for its answer */
     bool *freed;              /* set when the connection goes: for callers further up the stack */
     bool keep_alive;          /* after the answer to the exchange */
+    bool head_only;           /* the request being read is HEAD, as far as is known: a refusal has no body either */
     bool minor_0;             /* it is HTTP/1.0 */
     bool chunked;             /* its started answer is */
     bool sending_file;

@@ -81,7 +81,7 @@ static const struct {
 
 static str extension_of(str path)
 {
-    for (size_t i = path.len; i-- > 0 && path.at[i] != '/';)
+    for (size_t i = path.len; i-- > 0;)
         if (path.at[i] == '.')
             return (str){path.at + i + 1, path.len - i - 1};
     return (str){NULL, 0};

@@ -5,10 +5,12 @@
 #include <errno.h>
 #include <linux/sockios.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -453,13 +455,31 @@ static bool send_queue(stream *s)
     return progress;
 }
 
+/* sendfile() knows no MSG_NOSIGNAL: a SIGPIPE of its own is held back and taken away, as it would end a program that only called weft_step(). */
+static ssize_t send_file_part(int to, stream_file *file, size_t len)
+{
+    sigset_t pipe, before, pending;
+    sigemptyset(&pipe);
+    sigaddset(&pipe, SIGPIPE);
+    pthread_sigmask(SIG_BLOCK, &pipe, &before);
+    bool was_pending = sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE);
+    ssize_t sent = sendfile(to, file->fd, &file->offset, len);
+    int error = errno;
+    if (sent != (ssize_t)len && !was_pending)
+        while (sigtimedwait(&pipe, NULL, &(struct timespec){0}) < 0 && errno == EINTR)
+            continue;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    errno = error;
+    return sent;
+}
+
 /* Sends the file without a copy through our memory, at most FILE_TURN_BYTES a turn, so that others get theirs. */
 static bool send_file(stream *s)
 {
     stream_file *file = s->file;
     uint64_t most = file->left < FILE_TURN_BYTES ? file->left : FILE_TURN_BYTES, sent = 0;
     while (sent < most) {
-        ssize_t n = sendfile(s->source.fd, file->fd, &file->offset, (size_t)(most - sent));
+        ssize_t n = send_file_part(s->source.fd, file, (size_t)(most - sent));
         s->net->n_sends++;
         if (n < 0 && errno == EINTR)
             continue;

@@ -1,35 +1,18 @@
-#include "http/http1_connection.h"
-#include "net/stream.h"
-#include "support/check.h"
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include "http/fixture.h"
 
 enum { N_WAITING = 32, N_HANDED = 64 };
-
-static loop the_loop;
-static net the_net;
-static slots the_table;
-static router the_routes;
-static http_server the_server;
 
 /* ---- the program ---- */
 
 static uint64_t waiting[N_WAITING]; /* exchanges of /later and /chat, oldest first */
 static size_t n_waiting;
-static char served[4096]; /* what the program saw: "GET /now?a;" for each request */
-static int n_results;     /* answers that went wrong */
+static int n_results; /* answers that went wrong */
 
 static void note_request(const weft_request *request)
 {
     str method = weft_request_method(request), path = weft_request_path(request), query = weft_request_query(request);
-    size_t len = strlen(served);
-    snprintf(served + len, sizeof served - len, "%.*s %.*s%s%.*s;", (int)method.len, method.at, (int)path.len, path.at,
-             query.len ? "?" : "", (int)query.len, query.at);
+    happened("%.*s %.*s%s%.*s;", (int)method.len, method.at, (int)path.len, path.at, query.len ? "?" : "",
+             (int)query.len, query.at);
 }
 
 static int answer(exchange *e, int status, str body)
@@ -103,162 +86,38 @@ static void serve_large(exchange *e, const weft_request *request, void *user)
 
 static exchange *exchange_waiting(size_t i)
 {
-    return slots_get(&the_table, waiting[i], SLOT_EXCHANGE);
+    return find_exchange(waiting[i]);
 }
 
-static void add_route(const char *pattern, const char *method, void (*serve)(exchange *, const weft_request *, void *))
-{
-    route_spec spec = {.method = method, .serve = serve, .max_body_bytes = 1000};
-    const char *problem;
-    assert_int_equal(route_parse(pattern, &spec, &problem), 0);
-    assert_int_equal(router_add(&the_routes, &spec), 0);
-}
-
-/* ---- the client ---- */
-
-typedef struct {
-    int fd;
-    stream *stream;   /* the server's side; look at it only while it lives */
-    char got[400000]; /* since the last look, without Date lines */
-    size_t n_got;
-    bool ended;
-} client;
-
-static client clients[2];
-
-/* Sites outlive their connections. */
-static const http_site *site_of(uint16_t port)
-{
-    static http_site sites[65536];
-    sites[port].port = port;
-    return &sites[port];
-}
-
-static int open_client_on(client *c, uint16_t port)
-{
-    int fds[2];
-    memset(c, 0, sizeof *c);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds), 0);
-    c->fd = fds[1];
-    c->stream = stream_new(&the_net, fds[0], true);
-    if (!c->stream || http1_connection_open(&the_server, &c->stream->base, site_of(port)))
-        return -ENOMEM;
-    return stream_start(c->stream);
-}
-
-static client *open_client(void)
-{
-    assert_int_equal(open_client_on(&clients[0], 80), 0);
-    return &clients[0];
-}
-
-static void turn(void)
-{
-    assert_int_equal(loop_step(&the_loop, 0), 0);
-}
-
-static void put_bytes(const client *c, const char *at, size_t len)
-{
-    assert_int_equal(send(c->fd, at, len, MSG_NOSIGNAL), len);
-}
-
-static void put(const client *c, const char *text)
-{
-    put_bytes(c, text, strlen(text));
-}
-
-/* The date changes; it is looked at once, in its own test. */
-static void drop_dates(client *c)
-{
-    static const char line[] = "\r\nDate: ";
-    char *to = c->got;
-    for (const char *at = c->got; *at;) {
-        const char *end = strncmp(at, line, strlen(line)) ? NULL : strstr(at + 2, "\r\n");
-        if (end)
-            at = end;
-        else
-            *to++ = *at++;
-    }
-    *to = '\0';
-    c->n_got = strlen(c->got);
-}
-
-static void receive(client *c)
-{
-    for (int quiet = 0; quiet < 3 && !c->ended;) {
-        turn();
-        ssize_t got = recv(c->fd, c->got + c->n_got, sizeof c->got - 1 - c->n_got, 0);
-        quiet = got > 0 ? 0 : quiet + 1;
-        c->ended = got == 0 || (got < 0 && errno != EAGAIN);
-        c->n_got += got > 0 ? (size_t)got : 0;
-    }
-    c->got[c->n_got] = '\0';
-}
-
-static void gets(client *c, const char *expected)
-{
-    receive(c);
-    drop_dates(c);
-    assert_string_equal(c->got, expected);
-    c->n_got = 0;
-    c->got[0] = '\0';
-}
-
-static void gets_and_end(client *c, const char *expected)
-{
-    gets(c, expected);
-    assert_true(c->ended);
-}
-
-static void gets_and_stays(client *c, const char *expected)
-{
-    gets(c, expected);
-    assert_false(c->ended);
-}
-
-/* Only the status matters, and that it is the last answer. */
-static void gets_status_and_end(client *c, int status)
-{
-    char line[32];
-    snprintf(line, sizeof line, "HTTP/1.1 %d ", status);
-    receive(c);
-    assert_memory_equal(c->got, line, strlen(line));
-    assert_non_null(strstr(c->got, "\r\nConnection: close\r\n"));
-    assert_null(strstr(c->got + 1, "HTTP/1.1"));
-    assert_true(c->ended);
-}
-
-#define OK_HEAD "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: "
-#define OK      OK_HEAD "2\r\n\r\nok"
-#define OK_LAST OK_HEAD "2\r\nConnection: close\r\n\r\nok"
 #define GET_NOW "GET /now HTTP/1.1\r\nHost: a\r\n\r\n"
 #define LATER   "GET /later HTTP/1.1\r\nHost: a\r\n\r\n"
 #define UPGRADE                                                                                                        \
     "GET /chat HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n"      \
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
 
+static void serve_on(const char *pattern, const char *method, void (*serve)(exchange *, const weft_request *, void *))
+{
+    add_route(pattern, (route_spec){.method = method, .serve = serve, .max_body_bytes = 1000});
+}
+
 static int start(void **state)
 {
     (void)state;
     n_waiting = 0;
     n_results = 0;
-    served[0] = '\0';
-    clients[0].fd = clients[1].fd = -1;
-    if (loop_init(&the_loop, &the_loop) || net_init(&the_net, &the_loop, NULL) || slots_init(&the_table, 0))
+    if (start_server())
         return -1;
-    router_init(&the_routes);
-    add_route("/now", "GET", serve_now);
-    add_route("/later", "GET", serve_later);
-    add_route("/refused", "GET", serve_refused);
-    add_route("/fields", "GET", serve_fields);
-    add_route("/many-fields", "GET", serve_many_fields);
-    add_route("/status/:status", "GET", serve_status);
-    add_route("/large", "GET", serve_large);
-    add_route("/form", "POST", serve_now);
-    add_route("/form-later", "POST", serve_later);
-    add_route(":8080/port", "GET", serve_now);
-    add_route("/chat", NULL, serve_later);
-    http_server_init(&the_server, &the_net, &the_table, &the_routes, &the_net);
+    serve_on("/now", "GET", serve_now);
+    serve_on("/later", "GET", serve_later);
+    serve_on("/refused", "GET", serve_refused);
+    serve_on("/fields", "GET", serve_fields);
+    serve_on("/many-fields", "GET", serve_many_fields);
+    serve_on("/status/:status", "GET", serve_status);
+    serve_on("/large", "GET", serve_large);
+    serve_on("/form", "POST", serve_now);
+    serve_on("/form-later", "POST", serve_later);
+    serve_on(":8080/port", "GET", serve_now);
+    serve_on("/chat", NULL, serve_later);
     return 0;
 }
 
@@ -266,18 +125,9 @@ static int stop(void **state)
 {
     (void)state;
     http_server_abort(&the_server);
-    assert_true(list_empty(&the_server.connections));
-    for (size_t i = 0; i < N_OF(clients); i++)
-        if (clients[i].fd >= 0)
-            close(clients[i].fd);
-    net_done(&the_net);
-    assert_int_equal(the_net.n_streams, 0);
-    assert_int_equal(the_loop.wheel.n_armed, 0);
     for (size_t i = 0; i < n_waiting; i++)
         assert_null(exchange_waiting(i));
-    slots_done(&the_table);
-    router_done(&the_routes);
-    loop_done(&the_loop);
+    stop_server();
     return n_results;
 }
 
@@ -291,7 +141,7 @@ static void http1__answers_now(void **state)
     gets_and_stays(c, OK);
     put(c, "GET /now?hello=world HTTP/1.1\r\nHost: a\r\n\r\n");
     gets_and_stays(c, OK_HEAD "11\r\n\r\nhello=world");
-    assert_string_equal(served, "GET /now;GET /now?hello=world;");
+    check_happened("GET /now;GET /now?hello=world;");
 }
 
 static void http1__says_the_date(void **state)
@@ -369,11 +219,11 @@ static void http1__serves_one_pipelined_request_at_a_time(void **state)
     client *c = open_client();
     put(c, LATER GET_NOW LATER "GET /now?last HTTP/1.1\r\nHost: a\r\n\r\n");
     gets_and_stays(c, "");
-    assert_string_equal(served, "GET /later;");
+    check_happened("GET /later;");
     answer(exchange_waiting(0), 200, STR("1st"));
-    assert_string_equal(served, "GET /later;"); /* not on the stack of whoever answers */
+    check_happened(""); /* not on the stack of whoever answers */
     gets_and_stays(c, OK_HEAD "3\r\n\r\n1st" OK);
-    assert_string_equal(served, "GET /later;GET /now;GET /later;");
+    check_happened("GET /now;GET /later;");
     answer(exchange_waiting(1), 200, STR("3rd"));
     gets_and_stays(c, OK_HEAD "3\r\n\r\n3rd" OK_HEAD "4\r\n\r\nlast");
 }
@@ -428,7 +278,7 @@ static void http1__closes_when_asked_to(void **state)
     client *c = open_client();
     put(c, "GET /now HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" GET_NOW);
     gets_and_end(c, OK_LAST);
-    assert_string_equal(served, "GET /now;");
+    check_happened("GET /now;");
 }
 
 static void http1__serves_http_1_0(void **state)
@@ -466,7 +316,7 @@ static void http1__goes_on_behind_a_body(void **state)
         gets_and_stays(c, OK OK);
         close(c->fd);
     }
-    assert_string_equal(served, "POST /form;GET /now;POST /form;GET /now;POST /form;GET /now;");
+    check_happened("POST /form;GET /now;POST /form;GET /now;POST /form;GET /now;");
 }
 
 static void http1__a_body_that_nobody_reads_is_the_end(void **state)
@@ -477,7 +327,7 @@ static void http1__a_body_that_nobody_reads_is_the_end(void **state)
     put(c, "POST /form-later HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n");
     put_bytes(c, body, sizeof body);
     gets_status_and_end(c, 413);
-    assert_string_equal(served, "");
+    check_happened("");
 }
 
 /* ---- nobody serves it ---- */
@@ -537,7 +387,7 @@ static void http1__refuses_bad_heads_and_closes(void **state)
         gets_status_and_end(c, cases[i].status);
         close(c->fd);
     }
-    assert_string_equal(served, "");
+    check_happened("");
 }
 
 static void http1__answers_what_came_before_a_bad_head(void **state)
@@ -552,11 +402,6 @@ static void http1__answers_what_came_before_a_bad_head(void **state)
 }
 
 /* ---- time ---- */
-
-static void pass(uint64_t ms)
-{
-    wheel_advance(&the_loop.wheel, the_loop.wheel.now_ms + ms);
-}
 
 static void http1__answers_408_when_a_head_takes_too_long(void **state)
 {
@@ -631,7 +476,7 @@ static void http1__stops_reading_while_too_much_is_pipelined(void **state)
 {
     (void)state;
     client *c = open_client();
-    static char requests[100000], expected[sizeof clients[0].got];
+    static char requests[100000], expected[400000];
     size_t len = 0, n_expected = 0;
     put(c, LATER);
     turn();
@@ -649,17 +494,17 @@ static void http1__stops_reading_while_too_much_is_pipelined(void **state)
     }
     assert_true(c->stream->paused);
     assert_true(c->stream->unread->len < 2 * HTTP1_MAX_HEAD_BYTES);
-    assert_string_equal(served, "GET /later;");
+    check_happened("GET /later;");
     answer(exchange_waiting(0), 200, STR("000000"));
     turn();
     assert_false(c->stream->paused);
-    served[0] = '\0';
+    happenings[0] = '\0';
     while (sent < len) {
         size_t piece = len - sent < 20000 ? len - sent : 20000;
         put_bytes(c, requests + sent, piece);
         sent += piece;
         receive(c);
-        served[0] = '\0';
+        happenings[0] = '\0';
     }
     static char all[sizeof expected + 200];
     snprintf(all, sizeof all, OK_HEAD "6\r\n\r\n000000%s", expected);
@@ -861,7 +706,7 @@ static void http1__a_refused_upgrade_closes(void **state)
     turn();
     assert_int_equal(exchange_refuse(exchange_waiting(0), 403, STR("no")), 0);
     gets_status_and_end(c, 403);
-    assert_string_equal(served, "GET /chat;");
+    check_happened("GET /chat;");
 }
 
 static void http1__an_upgrade_that_is_answered_otherwise_closes(void **state)
@@ -889,7 +734,7 @@ static void http1__draining_closes_idle_connections_and_marks_last_answers(void 
     gets_and_stays(busy, "");
     answer(exchange_waiting(0), 200, STR("ok"));
     gets_and_end(busy, OK_LAST);
-    assert_string_equal(served, "GET /now;GET /later;");
+    check_happened("GET /now;GET /later;");
 }
 
 static void http1__draining_lets_a_request_under_way_finish(void **state)
@@ -921,12 +766,6 @@ static void http1__abort_cuts_everybody(void **state)
 
 /* ---- out of memory ---- */
 
-/* To a server that may have hung up. */
-static void offer(const client *c, const char *text)
-{
-    assert_true(send(c->fd, text, strlen(text), MSG_NOSIGNAL) == (ssize_t)strlen(text) || errno == EPIPE);
-}
-
 /* Requests of each kind; true when all were answered. */
 static bool play(client *c)
 {
@@ -954,16 +793,6 @@ static bool play(client *c)
     if (!well)
         assert_true(c->ended || n_results); /* cut, or without a field of the program's, which was told so */
     return well;
-}
-
-static size_t count_descriptors(void)
-{
-    size_t n = 0;
-    DIR *dir = opendir("/proc/self/fd");
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n;
 }
 
 static void http1__each_allocation_that_fails_ends_the_connection(void **state)

@@ -4,10 +4,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -1269,6 +1272,354 @@ static void stream__the_longest_stalled_is_given_up_first(void **state)
     assert_string_equal(owners[1].events, "");
 }
 
+/* ---- files ---- */
+
+enum { FILE_BYTES = 3 << 20 };
+
+/* A file of the pattern, as if the owner had written it. */
+static int pattern_file(owner *o, size_t offset, size_t len)
+{
+    int fd = memfd_create("stream", MFD_CLOEXEC);
+    assert_true(fd >= 0);
+    assert_int_equal(ftruncate(fd, (off_t)offset), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_END), offset);
+    for (size_t at = 0; at < len; at += N_SCRATCH) {
+        size_t n = len - at < N_SCRATCH ? len - at : N_SCRATCH;
+        fill(o, scratch, n);
+        assert_int_equal(write(fd, scratch, n), n);
+    }
+    return fd;
+}
+
+static void put_file(owner *o, size_t offset, size_t len)
+{
+    int fd = pattern_file(o, offset, len);
+    assert_int_equal(o->sink->ops->write_file(o->sink, fd, offset, len), 0);
+}
+
+static void stream__sends_a_file(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    size_t n_descriptors = count_descriptors();
+    for (size_t offset = 0; offset < 20000; offset += 5000) {
+        put_file(o, offset, 10000);
+        assert_int_equal(o->sink->queued, 10000);
+        turn();
+        assert_int_equal(o->sink->queued, 0);
+        assert_int_equal(count_descriptors(), n_descriptors);
+        peer_gets_pattern(o);
+        peer_gets_nothing(o);
+    }
+}
+
+static void stream__sends_a_file_behind_what_is_queued(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    put_pattern(o, 100);
+    put_owned(o, 5000);
+    put_file(o, 0, 70000);
+    turn();
+    assert_null(stream_under(o)->queue);
+    peer_gets_pattern(o);
+    put_pattern(o, 100); /* and then one may write again */
+    peer_gets_pattern(o);
+}
+
+static void stream__sends_a_file_behind_a_full_socket(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    stall(o);
+    put_file(o, 7, FILE_BYTES);
+    uint64_t n_sends = the_net.n_sends;
+    turn();
+    assert_int_equal(the_net.n_sends, n_sends);
+    peer_gets_pattern(o);
+    assert_int_equal(o->sink->queued, 0);
+    put_pattern(o, 100);
+    peer_gets_pattern(o);
+    uint64_t n_wakes = the_loop.n_wakes;
+    assert_int_equal(loop_step(&the_loop, 20), 0); /* EPOLLOUT is no longer watched */
+    assert_int_equal(the_loop.n_wakes - n_wakes, 1);
+}
+
+static void stream__sends_a_file_over_tcp(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    open_tcp(o);
+    shrink(o);
+    put_text(o, "head");
+    put_file(o, 0, FILE_BYTES);
+    peer_gets(o, "head");
+    peer_gets_pattern(o);
+    peer_gets_nothing(o);
+}
+
+/* Others get their turn, though the peer would take it all. */
+static void stream__sends_a_bounded_part_of_a_file_in_a_turn(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    int room = 8 << 20;
+    open_tcp(o);
+    setsockopt(stream_under(o)->source.fd, SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
+    setsockopt(o->peer, SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof room);
+    put_file(o, 0, FILE_BYTES);
+    size_t left = FILE_BYTES;
+    for (int i = 0; i < 3 && o->sink->queued; i++) {
+        turn();
+        assert_true(left - o->sink->queued <= 1 << 20);
+        left = o->sink->queued;
+    }
+    peer_gets_pattern(o);
+}
+
+static void stream__tells_sent_of_a_file(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    o->sink->ops->notify(o->sink);
+    put_file(o, 0, 1000);
+    assert_string_equal(o->events, "");
+    turn();
+    assert_string_equal(o->events, "s");
+    shrink(o);
+    put_file(o, 0, FILE_BYTES);
+    o->sink->ops->notify(o->sink);
+    turn();
+    assert_string_equal(o->events, "ss"); /* the first part of it */
+    peer_gets_pattern(o);
+    assert_string_equal(o->events, "ss");
+}
+
+static void stream__end_sends_a_file_to_its_end(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    size_t n_descriptors = count_descriptors();
+    shrink(o);
+    put_pattern(o, 5000);
+    put_file(o, 0, FILE_BYTES);
+    turn();
+    end(o);
+    peer_gets_pattern(o);
+    peer_gets_end(o);
+    close(o->peer);
+    o->peer = -1;
+    closes_before_it_is_cut();
+    turn();
+    assert_int_equal(count_descriptors(), n_descriptors - 2);
+    assert_string_equal(o->events, "");
+}
+
+static void stream__abort_closes_a_file(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    for (int under_way = 0; under_way < 2; under_way++) {
+        reset_owners();
+        assert_int_equal(open_unix(o), 0);
+        size_t n_descriptors = count_descriptors();
+        put_file(o, 0, FILE_BYTES);
+        if (under_way)
+            turn();
+        cut(o);
+        turn();
+        assert_int_equal(count_descriptors(), n_descriptors - 1);
+        close(o->peer);
+        o->peer = -1;
+    }
+}
+
+static void stream__a_file_that_is_too_short_cuts_the_connection(void **state)
+{
+    (void)state;
+    for (int ending = 0; ending < 2; ending++) {
+        owner *o = &owners[ending];
+        assert_int_equal(open_unix(o), 0);
+        size_t n_descriptors = count_descriptors();
+        int fd = pattern_file(o, 0, 1000);
+        assert_int_equal(o->sink->ops->write_file(o->sink, fd, 10, 1000), 0);
+        o->in = 10;
+        if (ending)
+            end(o);
+        turn();
+        turn();
+        assert_string_equal(o->events, ending ? "" : "g");
+        assert_int_equal(o->error, ending ? 0 : -EIO);
+        peer_gets_pattern(o);
+        peer_gets_end(o);
+        assert_int_equal(count_descriptors(), n_descriptors - 1);
+    }
+}
+
+static int n_pipe_signals;
+
+static void count_pipe_signal(int number)
+{
+    (void)number;
+    n_pipe_signals++;
+}
+
+/* sendfile() would raise SIGPIPE, which ends a program that does not expect it. */
+static void stream__a_file_to_a_closed_peer_is_told_as_gone(void **state)
+{
+    (void)state;
+    struct sigaction before, counts = {.sa_handler = count_pipe_signal};
+    n_pipe_signals = 0;
+    assert_int_equal(sigaction(SIGPIPE, &counts, &before), 0);
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    size_t n_descriptors = count_descriptors();
+    put_file(o, 0, FILE_BYTES);
+    close(o->peer);
+    o->peer = -1;
+    turn();
+    turn();
+    assert_string_equal(o->events, "eg");
+    assert_int_equal(o->error, -EPIPE);
+    assert_int_equal(count_descriptors(), n_descriptors - 2);
+    assert_int_equal(n_pipe_signals, 0);
+    raise(SIGPIPE); /* those of others arrive */
+    assert_int_equal(n_pipe_signals, 1);
+    sigaction(SIGPIPE, &before, NULL);
+}
+
+static void stream__a_peer_that_takes_nothing_of_a_file_is_given_up(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    shrink(o);
+    put_file(o, 0, FILE_BYTES);
+    turn();
+    turn();
+    size_t n_descriptors = count_descriptors();
+    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
+    turn();
+    assert_string_equal(o->events, "g");
+    assert_int_equal(o->error, -ETIMEDOUT);
+    turn();
+    assert_int_equal(count_descriptors(), n_descriptors - 2);
+}
+
+static void stream__a_file_without_memory_is_closed(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    size_t n_descriptors = count_descriptors();
+    int fd = pattern_file(o, 0, 100);
+    mem_fail_from(1);
+    assert_int_equal(o->sink->ops->write_file(o->sink, fd, 0, 100), -ENOMEM);
+    mem_fail_from(0);
+    assert_int_equal(count_descriptors(), n_descriptors);
+    assert_int_equal(o->sink->queued, 0);
+    cut(o);
+}
+
+/* ---- slow readers ---- */
+
+static void look_at_the_stalled(const owner *o)
+{
+    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
+    turn();
+}
+
+/* The socket is not writable again before much of it is free; the peer that reads a little of it is there nevertheless. */
+static void stream__a_slow_reader_is_known_by_what_it_takes(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    for (int i = 0; !stream_under(o)->stalled; i++) {
+        put_pattern(o, 4000);
+        turn();
+    }
+    size_t queued = o->sink->queued;
+    for (int i = 0; i < 3; i++) {
+        int held = stream_under(o)->unacknowledged;
+        assert_int_equal(recv(o->peer, scratch, 8000, MSG_DONTWAIT), 8000);
+        look_at_the_stalled(o);
+        assert_string_equal(o->events, "");
+        assert_int_equal(o->sink->queued, queued); /* nothing could be written */
+        assert_in_range(stream_under(o)->unacknowledged, 1, held - 8000);
+        assert_true((uint32_t)the_loop.now_ms - stream_under(o)->since_ms < NET_WRITE_TIMEOUT_MS);
+    }
+    look_at_the_stalled(o);
+    assert_string_equal(o->events, "g");
+    assert_int_equal(o->error, -ETIMEDOUT);
+}
+
+/* Small bodies of many messages that wait: their images are let go, their bytes kept. */
+static void stream__small_owned_bodies_that_wait_are_copied(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    stall(o);
+    chunk *image = chunk_new(&the_loop.blocks, 511);
+    image->len = 511;
+    for (int i = 0; i < 1000; i++) {
+        char bytes[511];
+        fill(o, bytes, sizeof bytes);
+        memcpy(image->bytes, bytes, sizeof bytes);
+        put(o, &(sink_piece){.body = {image->bytes, image->len}, .owner = image});
+        assert_int_equal(image->refs, 1);
+        if (i % 100 == 0)
+            turn();
+    }
+    turn();
+    peer_gets_pattern(o);
+    chunk_unref(&the_loop.blocks, image);
+}
+
+static void stream__large_owned_bodies_that_wait_are_kept(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    stall(o);
+    chunk *image = chunk_new(&the_loop.blocks, 512);
+    image->len = 512;
+    put(o, &(sink_piece){.body = fill(o, image->bytes, image->len), .owner = image});
+    assert_int_equal(image->refs, 2);
+    peer_gets_pattern(o);
+    assert_int_equal(image->refs, 1);
+    chunk_unref(&the_loop.blocks, image);
+}
+
+/* Not stalled yet, but as many in one turn as one system call takes. */
+static void stream__small_owned_bodies_are_copied_once_they_are_many(void **state)
+{
+    (void)state;
+    owner *o = &owners[0];
+    assert_int_equal(open_unix(o), 0);
+    chunk *image = chunk_new(&the_loop.blocks, 100);
+    image->len = 100;
+    fill(o, image->bytes, image->len);
+    for (uint32_t i = 1; i <= 100; i++) {
+        put(o, &(sink_piece){.body = {image->bytes, image->len}, .owner = image});
+        assert_int_equal(image->refs, i < 64 ? i + 1 : 65);
+    }
+    turn();
+    assert_int_equal(image->refs, 1);
+    assert_int_equal(peer_reads(o, scratch, 10000), 10000);
+    for (size_t i = 0; i < 100; i++)
+        assert_memory_equal(scratch + i * 100, image->bytes, 100);
+    chunk_unref(&the_loop.blocks, image);
+}
+
 /* ---- notify ---- */
 
 static void stream__tells_sent_once_for_each_notify(void **state)
@@ -1963,6 +2314,22 @@ int main(void)
         cmocka_unit_test_setup_teardown(stream__a_peer_that_takes_nothing_is_given_up, start, stop),
         cmocka_unit_test_setup_teardown(stream__progress_puts_the_write_timeout_off, start, stop),
         cmocka_unit_test_setup_teardown(stream__the_longest_stalled_is_given_up_first, start, stop),
+        cmocka_unit_test_setup_teardown(stream__sends_a_file, start, stop),
+        cmocka_unit_test_setup_teardown(stream__sends_a_file_behind_what_is_queued, start, stop),
+        cmocka_unit_test_setup_teardown(stream__sends_a_file_behind_a_full_socket, start, stop),
+        cmocka_unit_test_setup_teardown(stream__sends_a_file_over_tcp, start, stop),
+        cmocka_unit_test_setup_teardown(stream__sends_a_bounded_part_of_a_file_in_a_turn, start, stop),
+        cmocka_unit_test_setup_teardown(stream__tells_sent_of_a_file, start, stop),
+        cmocka_unit_test_setup_teardown(stream__end_sends_a_file_to_its_end, start, stop),
+        cmocka_unit_test_setup_teardown(stream__abort_closes_a_file, start, stop),
+        cmocka_unit_test_setup_teardown(stream__a_file_that_is_too_short_cuts_the_connection, start, stop),
+        cmocka_unit_test_setup_teardown(stream__a_file_to_a_closed_peer_is_told_as_gone, start, stop),
+        cmocka_unit_test_setup_teardown(stream__a_peer_that_takes_nothing_of_a_file_is_given_up, start, stop),
+        cmocka_unit_test_setup_teardown(stream__a_file_without_memory_is_closed, start, stop),
+        cmocka_unit_test_setup_teardown(stream__a_slow_reader_is_known_by_what_it_takes, start, stop),
+        cmocka_unit_test_setup_teardown(stream__small_owned_bodies_that_wait_are_copied, start, stop),
+        cmocka_unit_test_setup_teardown(stream__large_owned_bodies_that_wait_are_kept, start, stop),
+        cmocka_unit_test_setup_teardown(stream__small_owned_bodies_are_copied_once_they_are_many, start, stop),
         cmocka_unit_test_setup_teardown(stream__tells_sent_once_for_each_notify, start, stop),
         cmocka_unit_test_setup_teardown(stream__tells_sent_when_a_full_socket_takes_more, start, stop),
         cmocka_unit_test_setup_teardown(stream__resumed_inside_sent_loses_no_byte, start, stop),
