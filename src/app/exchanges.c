@@ -146,7 +146,7 @@ int weft_answer_start(weft_exchange handle, int status, const char *type)
 static int run_write(weft *app, const call *c)
 {
     exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
-    return e ? exchange_write(e, c->a) : WEFT_E_CLOSED;
+    return e ? exchange_write_taken(e, c->a) : WEFT_E_CLOSED;
 }
 
 int weft_answer_write(weft_exchange handle, const void *bytes, size_t len)

@@ -76,19 +76,23 @@ int exchange_start(exchange *e, const http_answer *answer)
     return e->started || e->upgrade ? WEFT_E_INVALID : e->ops->start(e, answer, -1);
 }
 
-int exchange_write(exchange *e, str bytes)
+int exchange_write_taken(exchange *e, str bytes)
 {
     if (!e->started)
         return WEFT_E_INVALID;
-    if (e->ops->queued(e) >= EXCHANGE_MAX_QUEUED_BYTES) {
-        e->want_drain = true;
-        return WEFT_E_FULL;
-    }
     int error = bytes.len ? e->ops->write(e, bytes) : 0;
     if (error || e->ops->queued(e) < EXCHANGE_MAX_QUEUED_BYTES)
         return error;
     e->want_drain = true;
     return WEFT_QUEUED;
+}
+
+int exchange_write(exchange *e, str bytes)
+{
+    if (!e->started || e->ops->queued(e) < EXCHANGE_MAX_QUEUED_BYTES)
+        return exchange_write_taken(e, bytes);
+    e->want_drain = true;
+    return WEFT_E_FULL;
 }
 
 int exchange_end(exchange *e)

@@ -96,6 +96,9 @@ int exchange_answer(exchange *e, const http_answer *answer);
 /** A streamed answer. Results as weft_answer_write(). */
 int exchange_start(exchange *e, const http_answer *answer);
 int exchange_write(exchange *e, str bytes);
+
+/** Bytes that another thread was told are taken: over the limit too. */
+int exchange_write_taken(exchange *e, str bytes);
 int exchange_end(exchange *e);
 
 /** Adds the CORS fields for a page of another origin that the list allows. {NULL, 0}: there is no such page, and caches are only told that the

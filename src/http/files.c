@@ -19,7 +19,7 @@ enum {
     ETAG_BYTES = 64,
     OPEN_ATTEMPTS = 8, /* while somebody moves directories under us */
     /* Not O_PATH first: one call a file. O_NONBLOCK: a FIFO without a writer must not hold up the loop. */
-    OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC,
+    OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | O_LARGEFILE,
 };
 
 /* A path below the root. Behind its end is room for the suffix of a coding, which comes and goes. */
@@ -49,8 +49,8 @@ static int open_beneath(int root, const char *path, int flags)
 {
     struct open_how how = {.flags = (uint64_t)flags, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
     long fd = -1;
-    errno =
-        EAGAIN; /* the system's word when a directory was moved meanwhile, and it cannot tell whether ".." led out */
+    /* EAGAIN: a directory was moved meanwhile, and the system cannot tell whether ".." led out. */
+    errno = EAGAIN;
     for (int i = 0; i < OPEN_ATTEMPTS && fd < 0 && (errno == EAGAIN || errno == EINTR); i++)
         fd = syscall(SYS_openat2, root, path, &how, sizeof how);
     return fd < 0 ? -errno : (int)fd;

@@ -1,6 +1,7 @@
 #include "http/http1_private.h"
 
 #include "base/mem.h"
+#include "http/http_date.h"
 #include <errno.h>
 #include <stdio.h>
 #include <time.h>
@@ -16,10 +17,7 @@ static str http_date(http_server *server)
 {
     uint64_t now_s = server->net->loop->now_ms / 1000;
     if (!server->date[0] || now_s != server->date_at_s) {
-        time_t now = time(NULL);
-        struct tm parts;
-        gmtime_r(&now, &parts);
-        strftime(server->date, sizeof server->date, "%a, %d %b %Y %H:%M:%S GMT", &parts);
+        http_date_put(time(NULL), server->date);
         server->date_at_s = now_s;
     }
     return str_from(server->date);

@@ -8,6 +8,7 @@
 #define WEFT_HTTP_HTTP1_CONNECTION_H
 
 #include "http/exchange.h"
+#include "http/http_date.h"
 #include "net/net.h"
 
 enum {
@@ -31,7 +32,7 @@ typedef struct {
     list_node connections;
     bool draining;      /* every answer is the last on its connection */
     uint64_t date_at_s; /* the second that `date` was made in */
-    char date[40];
+    char date[HTTP_DATE_BYTES];
 } http_server;
 
 void http_server_init(http_server *server, net *n, slots *table, const router *routes, void *context);

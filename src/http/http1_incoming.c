@@ -4,9 +4,8 @@
 #include <errno.h>
 
 enum {
-    BODY_GRACE_MS = 10000, /* before the rate of a body counts */
-    BODY_CHECK_MS = 2000,
-    BODY_BYTES_PER_S = 1024, /* slower: 408 */
+    RATE_WINDOW_MS = 10000,
+    RATE_WINDOW_BYTES = 10 * 1024, /* in each window, or 408 */
 };
 
 static http1_connection *connection_of(timer *t)
@@ -14,17 +13,17 @@ static http1_connection *connection_of(timer *t)
     return CONTAINER(t, http1_connection, deadline);
 }
 
-/* A body may take long, but not trickle: the average since it began counts, so that no burst buys hours. */
+/* A body may take long, but not trickle; each window counts for itself, so that a burst buys no hours. */
 static void check_rate(timer *t)
 {
     http1_connection *c = connection_of(t);
-    const http1_incoming *in = c->incoming;
-    loop *l = c->server->net->loop;
-    uint64_t due = (l->now_ms - in->started_ms) * BODY_BYTES_PER_S / 1000;
-    if (in->decoder.total_bytes < due)
+    http1_incoming *in = c->incoming;
+    if (in->decoder.total_bytes - in->checked_bytes < RATE_WINDOW_BYTES) {
         http1_refuse(c, 408, STR("the request body came at less than 1 KiB/s\n"));
-    else
-        loop_arm(l, t, BODY_CHECK_MS, check_rate);
+        return;
+    }
+    in->checked_bytes = in->decoder.total_bytes;
+    loop_arm(c->server->net->loop, t, RATE_WINDOW_MS, check_rate);
 }
 
 int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at)
@@ -34,7 +33,6 @@ int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const 
     if (!in)
         return -ENOMEM;
     *in = *what;
-    in->started_ms = l->now_ms;
     if (!in->streamed && buf_put(&in->bytes, at, in->head_len)) {
         mem_free(in);
         return -ENOMEM;
@@ -42,7 +40,7 @@ int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const 
     if (in->streamed)
         in->head = NULL; /* the caller serves it now */
     c->incoming = in;
-    loop_arm(l, &c->deadline, BODY_GRACE_MS, check_rate);
+    loop_arm(l, &c->deadline, RATE_WINDOW_MS, check_rate);
     return 0;
 }
 

@@ -19,9 +19,9 @@ typedef struct {
     size_t head_block_bytes;
     size_t head_len;
     const http_route *route;
-    uint64_t started_ms;
-    bool streamed; /* its pieces go to the route; else they are collected */
-    buf bytes;     /* the head, and behind it what has been collected */
+    uint64_t checked_bytes; /* of content, when its rate was last looked at */
+    bool streamed;          /* its pieces go to the route; else they are collected */
+    buf bytes;              /* the head, and behind it what has been collected */
 } http1_incoming;
 
 typedef struct {

@@ -50,7 +50,7 @@ static int start(void **state)
     add("DELETE", "/mixed/:any", NULL);
     add("HEAD", "/mixed/one", NULL);
     add("GET", "/mixed/one", NULL);
-    add("POST", ":8080/closed", NULL);
+    add("LOCK", ":8080/closed", NULL);
     add("OPTIONS", "/own", NULL);
     add(NULL, "/chat", NULL);
     return 0;
