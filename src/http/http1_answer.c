@@ -104,22 +104,11 @@ static int write_answer(http1_connection *c, const answer_head *h, str body)
     return error;
 }
 
-static void log_refusal(const http1_connection *c, int status, str reason)
-{
-    const logger *log = c->server->net->log;
-    char address[64], words[LOG_QUOTED_BYTES];
-    if (!log_wanted(log))
-        return;
-    c->sink->ops->address(c->sink, address, sizeof address);
-    log_quote(reason, words);
-    log_line(log, WEFT_LOG_INFO, "event=refuse transport=http address=%s status=%d reason=\"%s\"", address, status,
-             words);
-}
-
 void http1_refuse(http1_connection *c, int status, str reason)
 {
     bool started = c->exchange && c->exchange->started;
-    log_refusal(c, status, reason);
+    c->status = status;
+    c->why = reason;
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
     http1_exchange_gone(c);
@@ -155,6 +144,8 @@ static int finish(http1_connection *c, int error)
 
 static void note_close(http1_connection *c, const http_answer *answer)
 {
+    c->status = answer->status;
+    c->why = STR("answered");
     if (answer->close || c->incoming || c->server->draining)
         c->keep_alive = false;
 }

@@ -31,14 +31,37 @@ void http1_let_go(http1_connection *c)
     mem_free(c);
 }
 
+static const char *limit_of(int status)
+{
+    return status == 413 ? " limit=max_body_bytes" : status == 421 ? " limit=hosts" : "";
+}
+
+/* One line for each connection, when it ends. */
+static void log_close(const http1_connection *c)
+{
+    const logger *log = c->server->net->log;
+    char address[64] = "", words[LOG_QUOTED_BYTES];
+    str why = c->why;
+    if (!log_wanted(log))
+        return;
+    c->sink->ops->address(c->sink, address, sizeof address);
+    while (why.len && why.at[why.len - 1] == '\n')
+        why.len--;
+    log_quote(why, words);
+    log_line(log, WEFT_LOG_INFO, "event=close transport=http address=%s status=%d reason=\"%s\"%s", address, c->status,
+             words, limit_of(c->status));
+}
+
 void http1_end(http1_connection *c)
 {
+    log_close(c);
     c->sink->ops->end(c->sink);
     http1_let_go(c);
 }
 
 void http1_abort(http1_connection *c)
 {
+    log_close(c);
     c->sink->ops->abort(c->sink);
     http1_let_go(c);
 }
@@ -76,10 +99,12 @@ void http1_go_on_reading(http1_connection *c)
 static void idle_deadline(timer *t)
 {
     http1_connection *c = CONTAINER(t, http1_connection, deadline);
-    if (c->sink->queued)
+    if (c->sink->queued) {
         loop_arm(loop_of(c), t, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
-    else
-        http1_end(c);
+        return;
+    }
+    c->why = STR("idle");
+    http1_end(c);
 }
 
 void http1_next_request(http1_connection *c)
@@ -390,7 +415,7 @@ static void head_deadline(timer *t)
     if (c->head)
         http1_refuse(c, 408, STR("the request head took more than 10 s\n"));
     else
-        http1_end(c);
+        idle_deadline(t);
 }
 
 static bool new_head(http1_connection *c)
@@ -478,15 +503,18 @@ static void connection_eof(void *owner)
     c->eof = true;
     if (c->exchange && !c->exchange->upgrade && !c->incoming)
         return; /* the answer goes out, and those to the requests behind it */
+    c->why = STR("closed by the client");
     http1_exchange_gone(c);
     http1_end(c);
 }
 
 static void connection_gone(void *owner, int error)
 {
-    (void)error;
-    http1_exchange_gone(owner);
-    http1_let_go(owner);
+    http1_connection *c = owner;
+    c->why = error == -ETIMEDOUT ? STR("write timeout") : STR("lost");
+    http1_exchange_gone(c);
+    log_close(c);
+    http1_let_go(c);
 }
 
 static const sink_events http1_events = {
@@ -506,6 +534,7 @@ int http1_connection_open(http_server *server, sink *s, const http_site *site)
     c->server = server;
     c->sink = s;
     c->site = site;
+    c->why = STR("out of memory"); /* what ends without another word */
     c->task.run = connection_task;
     list_append(&server->connections, &c->siblings);
     loop_arm(server->net->loop, &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
@@ -525,8 +554,10 @@ void http_server_drain(http_server *server)
     for (list_node *node = server->connections.next, *next; node != &server->connections; node = next) {
         http1_connection *c = CONTAINER(node, http1_connection, siblings);
         next = node->next;
-        if (!c->exchange && !c->head && !c->incoming)
-            http1_end(c);
+        if (c->exchange || c->head || c->incoming)
+            continue;
+        c->why = STR("the server stops");
+        http1_end(c);
     }
 }
 
@@ -534,6 +565,7 @@ void http_server_abort(http_server *server)
 {
     for (list_node *node; (node = list_first(&server->connections));) {
         http1_connection *c = CONTAINER(node, http1_connection, siblings);
+        c->why = STR("the server stops");
         http1_exchange_gone(c);
         http1_abort(c);
     }

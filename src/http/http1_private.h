@@ -44,6 +44,8 @@ typedef struct {
     bool paused;
     bool eof;    /* nothing more will come */
     bool served; /* a request was answered here before */
+    int status;  /* of the latest answer; 0: none */
+    str why;     /* static: what the log says of its end */
 } http1_connection;
 
 extern const exchange_ops http1_exchange_ops;

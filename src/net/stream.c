@@ -274,7 +274,9 @@ static void stream_abort(sink *base)
 
 static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
 {
-    return stream_address(stream_of(base)->source.fd, ret_text, room);
+    const stream *s = stream_of(base);
+    return stream_address(s->closed ? -1 : s->source.fd, ret_text,
+                          room); /* a closed one's number may be another's by now */
 }
 
 static const sink_ops stream_sink_ops = {
