@@ -440,6 +440,28 @@ static void websocket__fills_no_more_of_the_info_than_an_old_program_knows(void 
 
 /* ---------------------------------------------------------------------------------------------------------------- pings */
 
+static void answer_and_hesitate(weft_peer peer, const weft_message *message)
+{
+    weft_send(peer, message);
+    weft_pause(peer);
+    weft_resume(peer);
+}
+
+/* What was asked of epoll for a moment must not keep the loop awake for ever. */
+static void websocket__that_hesitates_lets_the_loop_rest(void **state)
+{
+    (void)state;
+    serve(&(weft_websocket_options){.message = answer_and_hesitate});
+    int fd = client_open(url, "/");
+    client_send_text(fd, "hm");
+    client_expect_text(fd, "hm");
+    let_arrive();
+    uint64_t since_ms = client_now_ms();
+    weft_step(app, 60);
+    assert_in_range(client_now_ms() - since_ms, 50, 5000);
+    client_leave(fd);
+}
+
 static void websocket__pings_and_times_the_answer(void **state)
 {
     (void)state;
@@ -1130,6 +1152,7 @@ int main(void)
         APP_TEST(websocket__has_zeroed_storage_for_each_peer),
         APP_TEST(websocket__tells_about_itself),
         APP_TEST(websocket__fills_no_more_of_the_info_than_an_old_program_knows),
+        APP_TEST(websocket__that_hesitates_lets_the_loop_rest),
         APP_TEST(websocket__pings_and_times_the_answer),
         APP_TEST(websocket__answers_pings_between_fragments),
         APP_TEST(websocket__refuses_a_ping_that_is_too_long),
