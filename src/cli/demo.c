@@ -21,6 +21,7 @@ typedef struct {
     long port, ws_port;
     char *page; /* the chat page with the real port of the announcement channel */
     size_t page_len;
+    char etag[24]; /* of the page */
 } demo;
 
 /* ------------------------------------------------------------------------------------------------------------- options */
@@ -181,6 +182,17 @@ static const weft_websocket_options announcements = {
     .origins = any_origin,
 };
 
+/* A browser that has this page asks with its ETag whether it is still the one. */
+static void serve_page(weft_exchange exchange, const weft_request *request, const demo *d)
+{
+    weft_str known = weft_request_header(request, "If-None-Match");
+    weft_header(exchange, "ETag", d->etag);
+    if (known.len && memmem(known.at, known.len, d->etag, strlen(d->etag)))
+        weft_answer(exchange, 304, NULL, NULL, 0);
+    else
+        weft_answer(exchange, 200, "text/html; charset=utf-8", d->page, d->page_len);
+}
+
 /* The page for a browser, a JSON answer for anything else. */
 static void serve_front(weft_exchange exchange, const weft_request *request, void *user)
 {
@@ -190,12 +202,21 @@ static void serve_front(weft_exchange exchange, const weft_request *request, voi
     weft_header(exchange, "Vary", "Accept");
     weft_header(exchange, "Cache-Control", "no-cache");
     if (accepted.len && memmem(accepted.at, accepted.len, "text/html", strlen("text/html")))
-        weft_answer(exchange, 200, "text/html; charset=utf-8", d->page, d->page_len);
+        serve_page(exchange, request, d);
     else
         weft_answer(exchange, 200, "application/json", json, strlen(json));
 }
 
 /* --------------------------------------------------------------------------------------------------------------- start */
+
+/* Two pages with the same ETag are the same page (FNV-1a, 64 bits). */
+static void make_etag(demo *d)
+{
+    unsigned long long hash = 0xcbf29ce484222325;
+    for (size_t i = 0; i < d->page_len; i++)
+        hash = (hash ^ (unsigned char)d->page[i]) * 0x100000001b3;
+    snprintf(d->etag, sizeof d->etag, "\"%016llx\"", hash);
+}
 
 /* Puts the port of the announcement channel into the page. 0 or -1 without memory. */
 static int make_page(demo *d, const char *ws_port)
@@ -210,6 +231,7 @@ static int make_page(demo *d, const char *ws_port)
         return -1;
     int len = snprintf(d->page, room, "%.*s%s%s", (int)(before - demo_page), demo_page, found ? ws_port : "", after);
     d->page_len = (size_t)len;
+    make_etag(d);
     return 0;
 }
 

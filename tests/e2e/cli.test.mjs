@@ -294,6 +294,17 @@ function frontPage() {
         assert.match(answer.body, new RegExp(`name="weft-ws-port" content="${portOf(demo.channel)}"`));
         await checkHead(t, demo, BROWSER, answer);
     }));
+    it('is not sent again to a browser that has it', (t) => withDemo(t, async (demo) => {
+        const headers = { accept: BROWSER };
+        const first = await fetch(demo.page, { headers });
+        const etag = first.headers.get('etag');
+        assert.ok(etag && (await first.text()).length);
+        const again = await fetch(demo.page, { headers: { ...headers, 'if-none-match': etag } });
+        assert.deepEqual([again.status, again.headers.get('etag'), await again.text()], [304, etag, '']);
+        const other = await fetch(demo.page, { headers: { ...headers, 'if-none-match': '"other"' } });
+        assert.deepEqual([other.status, other.headers.get('etag')], [200, etag]);
+        await other.text();
+    }));
     for (const accept of [undefined, '*/*', 'application/json', 'text/plain, application/json']) {
         it(`is JSON for a program that accepts ${accept ?? 'whatever'}`, (t) => withDemo(t, async (demo) => {
             const answer = await get(demo.page, { accept });
