@@ -126,6 +126,8 @@ int route_parse(const char *pattern, route_spec *ret_spec, const char **ret_prob
         return fail(ret_problem, "does not begin with a slash");
     str rest = str_from(pattern), segment;
     while (next_segment(&rest, &segment)) {
+        if (segment.len > 1 && memchr(segment.at, '*', segment.len))
+            return fail(ret_problem, "has a * inside a segment; it stands for the whole rest of a path");
         if (kind_of(segment) == SEGMENT_WILDCARD && rest.len)
             return fail(ret_problem, "has a * before its end");
         if (kind_of(segment) == SEGMENT_PARAM && segment.len == 1)

@@ -56,9 +56,14 @@ static int bind_and_listen(int fd, const address *where, const weft_listen_optio
     }
     if (bind(fd, (const struct sockaddr *)&where->at, where->len))
         return -errno;
+    int error = 0;
     if (unix_path(where) && options && options->unix_mode && chmod(unix_path(where), (mode_t)options->unix_mode))
-        return -errno;
-    return listen(fd, backlog) ? -errno : 0;
+        error = -errno;
+    if (!error && listen(fd, backlog))
+        error = -errno;
+    if (error && unix_path(where))
+        unlink(unix_path(where)); /* bind() has just made it */
+    return error;
 }
 
 int listener_open(listener *l, const address *where, const weft_listen_options *options)

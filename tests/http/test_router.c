@@ -287,6 +287,8 @@ static void route__refuses_bad_patterns(void **state)
         {":99999999999999999999/a", "has a port that is not a number from 1 to 65535"},
         {"/*/a", "has a * before its end"},
         {"/*/", "has a * before its end"},
+        {"/files*", "has a * inside a segment; it stands for the whole rest of a path"},
+        {"/a/*.js", "has a * inside a segment; it stands for the whole rest of a path"},
         {"/:", "has a parameter without a name"},
         {"/a/:/b", "has a parameter without a name"},
     };
