@@ -44,6 +44,7 @@ int call_push(inbox *box, const call_spec *spec)
         .body = spec->body,
         .user = spec->user,
         .fn = spec->fn,
+        .travelled = true,
         .b_given = spec->b.at,
     };
     char *end = (char *)(c + 1);
@@ -66,6 +67,17 @@ call_place call_locate(uint64_t id, slot_kind kind, void **ret_value)
         return CALL_ELSEWHERE;
     *ret_value = slots_get(&((weft *)l->owner)->table, id, kind);
     return *ret_value ? CALL_HERE : CALL_GONE;
+}
+
+int call_make(const call_spec *spec)
+{
+    loop *l = loop_here();
+    if (spec->id == 0)
+        return WEFT_E_CLOSED;
+    if (!l || l->index != handle_loop(spec->id))
+        return call_to_handle(spec);
+    call here = {.id = spec->id, .number = spec->number, .a = spec->a, .b = spec->b, .b_given = spec->b.at};
+    return spec->run(l->owner, &here);
 }
 
 int call_to_handle(const call_spec *spec)

@@ -17,8 +17,9 @@ struct call {
     blob *body; /* a message; the call holds a reference until it is run or dropped */
     void *user;
     void (*fn)(weft *app, void *user);
-    str a, b;     /* copied behind the call; NUL-terminated */
-    bool b_given; /* b was not NULL */
+    str a, b;       /* copied behind the call; NUL-terminated */
+    bool travelled; /* through an inbox: its caller was told 0 */
+    bool b_given;   /* b was not NULL */
 };
 
 /** What a call consists of; the texts are copied. Takes the blob, on failure too. */
@@ -48,6 +49,10 @@ typedef enum {
 } call_place;
 
 call_place call_locate(uint64_t id, slot_kind kind, void **ret_value);
+
+/** Makes a call for a handle: at once on its loop, with the texts as they are; elsewhere it is handed over. The call's result, or as call_push(). Without a
+ * message: weft_send() spares itself a blob. */
+int call_make(const call_spec *spec);
 
 /** To the loop of spec->id. */
 int call_to_handle(const call_spec *spec);

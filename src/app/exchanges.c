@@ -17,16 +17,7 @@ static int run_accept(weft *app, const call *c)
 
 int weft_accept(weft_exchange handle, const char *subprotocol)
 {
-    void *e;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return accept_here(e, subprotocol);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_accept, .id = handle.id, .b = str_from(subprotocol)});
+    return call_make(&(call_spec){.run = run_accept, .id = handle.id, .b = str_from(subprotocol)});
 }
 
 static int run_reject(weft *app, const call *c)
@@ -37,18 +28,9 @@ static int run_reject(weft *app, const call *c)
 
 int weft_reject(weft_exchange handle, int status, const char *text)
 {
-    void *e;
     if (status < 400 || status > 599)
         return WEFT_E_INVALID;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return exchange_refuse(e, status, str_from(text));
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_reject, .id = handle.id, .number = status, .a = str_from(text)});
+    return call_make(&(call_spec){.run = run_reject, .id = handle.id, .number = status, .a = str_from(text)});
 }
 
 /* ------------------------------------------------------------------------------------------------------------- answers */
@@ -61,19 +43,10 @@ static int run_header(weft *app, const call *c)
 
 int weft_header(weft_exchange handle, const char *name, const char *value)
 {
-    void *e;
     str key = str_from(name), text = str_from(value);
     if (!exchange_field_allowed(key, text))
         return WEFT_E_INVALID;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return exchange_add_field(e, key, text);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_header, .id = handle.id, .a = key, .b = text});
+    return call_make(&(call_spec){.run = run_header, .id = handle.id, .a = key, .b = text});
 }
 
 static int answer_here(exchange *e, int status, str type, str body)
@@ -89,20 +62,10 @@ static int run_answer(weft *app, const call *c)
 
 int weft_answer(weft_exchange handle, int status, const char *type, const void *body, size_t len)
 {
-    void *e;
     str content_type = str_from(type), bytes = {body, len};
     if (status < 200 || status > 599 || !http1_is_value(content_type) || (len && !body))
         return WEFT_E_INVALID;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return answer_here(e, status, content_type, bytes);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(
-        &(call_spec){.run = run_answer, .id = handle.id, .number = status, .a = content_type, .b = bytes});
+    return call_make(&(call_spec){.run = run_answer, .id = handle.id, .number = status, .a = content_type, .b = bytes});
 }
 
 int weft_answer_json(weft_exchange handle, int status, const char *json)
@@ -128,42 +91,26 @@ static int run_start(weft *app, const call *c)
 
 int weft_answer_start(weft_exchange handle, int status, const char *type)
 {
-    void *e;
     str content_type = str_from(type);
     if (status < 200 || status > 599 || !http1_is_value(content_type))
         return WEFT_E_INVALID;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return start_here(e, status, content_type);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_start, .id = handle.id, .number = status, .a = content_type});
+    return call_make(&(call_spec){.run = run_start, .id = handle.id, .number = status, .a = content_type});
 }
 
 static int run_write(weft *app, const call *c)
 {
     exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
-    return e ? exchange_write_taken(e, c->a) : WEFT_E_CLOSED;
+    if (!e)
+        return WEFT_E_CLOSED;
+    return c->travelled ? exchange_write_taken(e, c->a) : exchange_write(e, c->a);
 }
 
 int weft_answer_write(weft_exchange handle, const void *bytes, size_t len)
 {
-    void *e;
     str piece = {bytes, len};
     if (len && !bytes)
         return WEFT_E_INVALID;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return exchange_write(e, piece);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_write, .id = handle.id, .a = piece});
+    return call_make(&(call_spec){.run = run_write, .id = handle.id, .a = piece});
 }
 
 static int run_end(weft *app, const call *c)
@@ -174,14 +121,5 @@ static int run_end(weft *app, const call *c)
 
 int weft_answer_end(weft_exchange handle)
 {
-    void *e;
-    switch (call_locate(handle.id, SLOT_EXCHANGE, &e)) {
-    case CALL_HERE:
-        return exchange_end(e);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_end, .id = handle.id});
+    return call_make(&(call_spec){.run = run_end, .id = handle.id});
 }

@@ -81,20 +81,11 @@ static int run_ping(weft *app, const call *c)
 
 int weft_ping(weft_peer handle, weft_str payload)
 {
-    void *p;
     if (!call_str_valid(payload))
         return WEFT_E_INVALID;
     if (payload.len > WS_MAX_CONTROL_BYTES)
         return WEFT_E_TOO_LARGE;
-    switch (call_locate(handle.id, SLOT_PEER, &p)) {
-    case CALL_HERE:
-        return ping_here(p, payload);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_ping, .id = handle.id, .a = payload});
+    return call_make(&(call_spec){.run = run_ping, .id = handle.id, .a = payload});
 }
 
 /* ------------------------------------------------------------------------------------------------------------- closing */
@@ -107,7 +98,6 @@ static int run_close(weft *app, const call *c)
 
 int weft_close(weft_peer handle, int code, const char *reason)
 {
-    void *p;
     str text = str_from(reason);
     if ((code && !ws_code_valid(code)) || (!code && text.len))
         return WEFT_E_INVALID;
@@ -116,15 +106,7 @@ int weft_close(weft_peer handle, int code, const char *reason)
     if (!utf8_valid(text.at, text.len))
         return WEFT_E_UTF8;
     int wire_code = code ? code : WS_CODE_NONE;
-    switch (call_locate(handle.id, SLOT_PEER, &p)) {
-    case CALL_HERE:
-        return peer_close(p, wire_code, text);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_close, .id = handle.id, .number = wire_code, .a = text});
+    return call_make(&(call_spec){.run = run_close, .id = handle.id, .number = wire_code, .a = text});
 }
 
 static int abort_here(peer *p)
@@ -143,16 +125,7 @@ static int run_abort(weft *app, const call *c)
 
 int weft_abort(weft_peer handle)
 {
-    void *p;
-    switch (call_locate(handle.id, SLOT_PEER, &p)) {
-    case CALL_HERE:
-        return abort_here(p);
-    case CALL_GONE:
-        return WEFT_E_CLOSED;
-    case CALL_ELSEWHERE:
-        break;
-    }
-    return call_to_handle(&(call_spec){.run = run_abort, .id = handle.id});
+    return call_make(&(call_spec){.run = run_abort, .id = handle.id});
 }
 
 /* --------------------------------------------------------------------------------------------------------- on its loop */
