@@ -4,14 +4,17 @@
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import {
     BINARY, CLOSE, RawConnection, RawWebSocket, TEXT, closeFrame, closePayload, frame, frameHeader, handshake, told,
 } from './support/raw-websocket.mjs';
 import { binaryOf, memory, openDescriptors, sanitizerSlack, start } from './support/program.mjs';
+import { request } from './support/raw-http.mjs';
 import { connect, connectMany } from './support/ws-client.mjs';
 
 const MIB = 1 << 20;
@@ -408,6 +411,60 @@ function killed() {
     }
 }
 
+/* -------------------------------------------------------------------------------------------------- HTTP in the middle of it */
+
+/** Everything up to the end of the connection, which must be a clean one. */
+async function readAll(socket) {
+    const pieces = [];
+    for await (const piece of socket) pieces.push(piece);
+    return Buffer.concat(pieces);
+}
+
+async function connectTo(t, port) {
+    const socket = net.connect({ port, host: '127.0.0.1' });
+    t.after(() => socket.destroy());
+    await new Promise((resolve, reject) => socket.once('connect', resolve).once('error', reject));
+    return socket;
+}
+
+function bodyOf(answer) {
+    return answer.subarray(answer.indexOf('\r\n\r\n') + 4);
+}
+
+function http() {
+    it('an upload that is under way is taken to its end, and answered', async (t) => {
+        const server = await startConformance(t, 'http');
+        const socket = await connectTo(t, server.port);
+        const open = await openDescriptors(server);
+        const whole = request('POST', '/', { body: 'helloworld' });
+        socket.write(whole.subarray(0, whole.length - 5));
+        const witness = await connectTo(t, server.port); /* has no request: its end says that the drain has begun */
+        await openDescriptors(server, open + 1);
+        const ended = terminate(server);
+        await readAll(witness);
+        socket.write(whole.subarray(whole.length - 5));
+        const answer = await readAll(socket);
+        assert.match(answer.toString(), /^HTTP\/1\.1 200 [^]*\r\nConnection: close\r\n/);
+        assert.equal(bodyOf(answer).toString(), 'helloworld');
+        assertEarly(await ended);
+    });
+
+    it('a file that is going out goes out whole', async (t) => {
+        const folder = mkdtempSync(join(tmpdir(), 'weft-drain-'));
+        t.after(() => rmSync(folder, { recursive: true }));
+        writeFileSync(join(folder, 'large'), '');
+        truncateSync(join(folder, 'large'), 64 * MIB);
+        const server = start(t, binaryOf('WEFT_EXAMPLES', 'example-files'), [folder, 'http://127.0.0.1:0']);
+        const [, url] = await server.printed(/^listening on (\S+)\n/);
+        const socket = await connectTo(t, Number(new URL(url).port));
+        socket.write(request('GET', '/large'));
+        await new Promise((resolve) => socket.once('readable', resolve)); /* the first bytes are here, most are not */
+        const ended = terminate(server);
+        assert.equal(bodyOf(await readAll(socket)).length, 64 * MIB);
+        assertEarly(await ended);
+    });
+}
+
 /* ---------------------------------------------------------------------------------------------------------------- the suite */
 
 describe('drain', { concurrency: 1 }, () => {
@@ -416,5 +473,6 @@ describe('drain', { concurrency: 1 }, () => {
     describe('stubborn', { concurrency: 4 }, stubborn);
     describe('newcomers', { concurrency: 2 }, newcomers);
     describe('transfers', { concurrency: 1 }, transfers);
+    describe('http', { concurrency: 1 }, http);
     describe('killed', { concurrency: 1 }, killed);
 });
