@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Measures Weft beside a raw TCP echo and npm's `ws`: ./dev bench [options]
+"""Measures Weft beside a raw TCP echo, npm's `ws` and nginx with Nchan: ./dev bench [options]
 
 The unit is messages per server-CPU-second: what the server did divided by the CPU time of its process, which holds where
 the generator is the bottleneck. Servers run one at a time on the first core, the generator on the second. As a machine's
@@ -14,6 +14,7 @@ import socket
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
@@ -39,8 +40,41 @@ REGIMES = [
     regime('broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16', 'ws', 1 / 0.06, None, '',
            'uWebSockets is 1 / 0.06 of ws'),
 ]
+# One topic, one publisher that POSTs, 1000 subscribers on a transport. `weft-ws` is our own WebSocket fan-out.
+FANOUT = '-c 1000 -s 100'
+for _name, _via, _beside, _ratio, _flags in (
+        ('WebSocket', 'ws', 'nchan', 1.0, '--window 1'),
+        ('SSE', 'sse', 'nchan', 1.3, '--window 1'),
+        ('SSE', 'sse', 'weft-ws', 0.9, '--window 1'),
+        ('stream', 'stream', 'nchan', 1.3, '--window 1'),
+        ('stream', 'stream', 'weft-ws', 0.9, '--window 1'),
+        ('SSE, 16 in flight', 'sse', 'nchan', 5, '--window 16 --pipeline 16'),
+        ('SSE, 16 in flight', 'sse', 'weft-ws', 0.9, '--window 16 --pipeline 16'),
+        ('stream, 16 in flight', 'stream', 'nchan', 5, '--window 16 --pipeline 16'),
+        ('long poll', 'poll', 'nchan', 1.2, '--window 1')):
+    REGIMES.append(regime(f'fanout {_name} / {_beside}', f'fanout --via {_via} {FANOUT} {_flags}', _beside, _ratio))
+
 N_IDLE = 5000
 IDLE_BYTES, HANDSHAKE_US = 256, 16
+IDLE_PUSH_BYTES = 512  # of an event stream or a waiting poll
+
+NCHAN = """load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
+daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; pid {folder}/pid; error_log {folder}/error.log;
+events {{ worker_connections 19000; }}
+http {{
+    access_log off; keepalive_requests 1000000000; keepalive_timeout 1h;
+    client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;
+    uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi;
+    server {{
+        listen 127.0.0.1:{port} backlog=4096;
+        location = /stream {{ nchan_subscriber http-raw-stream; nchan_channel_id t; nchan_subscriber_first_message newest;
+                             nchan_subscriber_http_raw_stream_separator "\\n"; nchan_subscriber_timeout 1h; }}
+        location = /pub {{ nchan_publisher; nchan_channel_id t; nchan_message_buffer_length 100; nchan_message_timeout 5m; }}
+        location = /sub {{ nchan_subscriber; nchan_channel_id t; nchan_subscriber_first_message newest;
+                           nchan_subscriber_timeout 1h; }}
+    }}
+}}
+"""
 
 
 class Server:
@@ -63,13 +97,15 @@ class Server:
         self.process.stdout.close()
 
     def wait_ready(self):
-        """The port in the line `ready ws://127.0.0.1:PORT`."""
+        """The port in the first address that it prints."""
+        said = ''
         with selectors.DefaultSelector() as selector:
             selector.register(self.process.stdout, selectors.EVENT_READ)
-            line = self.process.stdout.readline().decode() if selector.select(10) else ''
-        match = re.match(r'ready \w+://[^/\s]*:(\d+)', line)
-        if not match:
-            raise RuntimeError(f'no address from {self.process.args}: {line!r}')
+            while not (match := re.search(r'\w+://127[^/\s]*:(\d+)\D', said)):
+                piece = os.read(self.process.stdout.fileno(), 4096) if selector.select(10) else b''
+                if not piece:
+                    raise RuntimeError(f'no address from {self.process.args}: {said!r}')
+                said += piece.decode()
         return int(match[1])
 
     def wait_port(self, port):
@@ -107,8 +143,35 @@ class Bench:
             return None
         return result.stdout
 
+    def fanout_server(self, who, via, folder):
+        """A server with the topic t: its command, where to listen and to publish, and its port (0: it says)."""
+        if who != 'nchan':
+            return [self.weft(), 'serve', '--listen', 'http://127.0.0.1:0', '--log', 'warning'], ['--sub', '/topics/t', '--pub', '/topics/t'], 0
+        port = free_port()
+        config = os.path.join(folder, 'nginx.conf')
+        with open(config, 'w', encoding='utf-8') as file:
+            file.write(NCHAN.format(folder=folder, port=port))
+        sub = '/stream' if via == 'stream' else '/sub'
+        return ['nginx', '-p', folder, '-c', config], ['--sub', sub, '--pub', '/pub', '--poll-style', 'nchan'], port
+
+    def weft(self):
+        return os.path.join(self.options.build, 'src/cli/weft')
+
+    def fanout(self, who, load):
+        """The generator's line about one kind of server."""
+        with tempfile.TemporaryDirectory() as folder:
+            command, paths, port = self.fanout_server(who, load[2], folder)
+            if who == 'weft-ws':
+                load = ['ws' if word in ('sse', 'stream', 'poll') else word for word in load]
+            with Server(command) as server:
+                port = server.wait_port(port) if port else server.wait_ready()
+                return self.load(server, port, [*load, *paths])
+
     def measure(self, who, one):
         """Messages per server-CPU-second of one round, or None."""
+        if one.load[0] == 'fanout':
+            line = self.fanout(who, [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who])
+            return self.per_second(line)
         arguments = [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who]
         port = 0
         if who == 'weft':
@@ -122,6 +185,10 @@ class Bench:
         with Server(command) as server:
             port = server.wait_port(port) if port else server.wait_ready()
             line = self.load(server, port, arguments)
+        return self.per_second(line)
+
+    @staticmethod
+    def per_second(line):
         match = line and re.search(r'\| (\d+) \w+/cpu-s', line)
         return float(match[1]) if match and float(match[1]) > 0 else None
 
@@ -154,6 +221,18 @@ class Bench:
                  handshake_us <= HANDSHAKE_US, 'CPU time')
         self.row('idle connection, user memory', f'{idle_bytes} B', '', '', f'{IDLE_BYTES} B', idle_bytes <= IDLE_BYTES, '')
 
+    def idle_push(self, via):
+        with tempfile.TemporaryDirectory() as folder:
+            command, paths, _ = self.fanout_server('weft', via, folder)
+            with Server(command) as server:
+                line = self.load(server, server.wait_ready(), ['idle', '--via', via, '-c', str(N_IDLE), *paths[:2], '--tag', 'weft'])
+        match = line and re.search(r'= (-?\d+) B/conn', line)
+        if not match:
+            print(f'idle {via} failed', flush=True)
+            return
+        idle_bytes = int(match[1])
+        self.row(f'idle {via}, user memory', f'{idle_bytes} B', '', '', f'{IDLE_PUSH_BYTES} B', idle_bytes <= IDLE_PUSH_BYTES, '')
+
     def codecs(self):
         for name in ('frame_bench', 'head_bench'):
             print(f'\n{name}, without a socket:', flush=True)
@@ -173,6 +252,8 @@ class Bench:
                 self.compare(one)
         if re.search(self.options.only, 'idle'):
             self.idle()
+            for via in ('sse', 'poll'):
+                self.idle_push(via)
         if re.search(self.options.only, 'codecs'):
             self.codecs()
         return 1 if self.failed else 0

@@ -17,12 +17,14 @@ static const weft_websocket_options chat = {
     .message = say,
     .max_message_bytes = 16 * 1024,
 };
+static const weft_sse_options feed = {.open = join};
 
 int main(void)
 {
     weft *app = weft_new(NULL);
 
     weft_websocket(app, "/chat", &chat);
+    weft_sse(app, "/events", &feed);
     weft_listen(app, "http://127.0.0.1:3000", NULL);
 
     int error = weft_run_until_signal(app); /* on SIGTERM clients are told first */

@@ -100,6 +100,8 @@ typedef struct {
     weft_log_fn log;           /* NULL: the library says nothing */
     void *log_user;            /* handed to log */
     uint32_t drain_timeout_ms; /* how long weft_stop() waits for peers to leave; 5000 */
+    size_t max_topics;         /* that exist at a time; 100,000 */
+    size_t max_subscriptions;  /* of one peer; 1000, at most 65,535 */
 } weft_options;
 
 /** A new application; NULL when there is no memory. Options may be NULL. Every call below takes a NULL application. */
@@ -226,6 +228,73 @@ typedef struct {
 static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options);
 
 typedef struct {
+    void *user;        /* weft_user(peer) */
+    size_t peer_bytes; /* zeroed storage for each peer: weft_data(peer); 0 */
+    /* weft_accept() (without a subprotocol) or weft_reject(), now or later; NULL accepts. A rejection with 204 tells an EventSource not
+     * to come again. */
+    void (*request)(weft_exchange exchange, const weft_request *request, void *user);
+    void (*open)(weft_peer peer); /* weft_since() tells what the client has already */
+    void (*drain)(weft_peer peer);
+    void (*close)(weft_peer peer, int code, weft_str reason); /* exactly once; 1006 when the client went */
+    const char *const
+        *origins; /* NULL-terminated; pages of other origins that may listen (CORS), as in weft_route_options */
+    size_t max_queued_bytes; /* 1 MiB */
+    uint32_t keep_alive_ms;  /* 15,000 without a byte sent: a comment (SSE) or an empty line; WEFT_NEVER: none */
+    uint32_t
+        retry_ms; /* SSE: clients come back after once to twice this, each told its own time; 2,000; WEFT_NEVER: not told */
+    uint32_t accept_timeout_ms; /* 10,000 for weft_accept() or weft_reject(); then 503 */
+} weft_sse_options;
+typedef weft_sse_options weft_stream_options;
+
+/** Server-Sent Events (WHATWG HTML §9.2) for GET on a path: each client is a peer that is only sent to. TEXT and JSON are the event's data (line
+ * ends of any kind arrive as LF), BINARY its base64 with the event name "binary" unless the message has its own. What a topic delivers has its
+ * cursor as `id`, so that a client of one topic comes back with it: weft_subscribe(peer, topic, weft_since(peer)). */
+static inline int weft_sse(weft *app, const char *path, const weft_sse_options *options);
+
+/** HTTP streaming for GET on a path: an answer that does not end, one JSON object a line (application/x-ndjson):
+ * {"id":cursor,"event":name,"type":"text"|"json"|"binary","data":…}, without what a message has not. */
+static inline int weft_stream(weft *app, const char *path, const weft_stream_options *options);
+
+/** What somebody wants to do with a topic. Borrowed. */
+typedef struct {
+    weft_str topic;
+    weft_peer peer;              /* {0} for a request that is no peer: a poll, a POST */
+    const weft_request *request; /* NULL when a connected peer asks */
+    int publish;                 /* nonzero: write, else read */
+} weft_access;
+
+typedef struct {
+    void *user;        /* weft_user(peer) */
+    size_t peer_bytes; /* zeroed storage for each peer: weft_data(peer); 0 */
+    void (*open)(weft_peer peer);
+    void (*close)(weft_peer peer, int code, weft_str reason); /* exactly once; 1006 when the client went */
+    /* nonzero: allowed, as far as the two lists below allow it; NULL: they alone decide. Must not answer the request. */
+    int (*allow)(const weft_access *access, void *user);
+    const char *topic;            /* the topic of a path that names none */
+    const char *const *subscribe; /* NULL-terminated patterns of topics that clients may read; NULL: all */
+    const char *const *publish;   /* likewise, that they may write; NULL: none */
+    const char
+        *publish_key; /* whoever says `Authorization: Bearer KEY` may read and write all, and list; NULL: nobody */
+    const char *const *origins; /* NULL-terminated; pages of other origins that may come, as in weft_route_options */
+    size_t max_message_bytes;   /* 1 MiB; 413, or 1009 on WebSocket */
+    size_t max_queued_bytes;    /* 1 MiB */
+    uint32_t max_wait_ms;       /* 60,000; a long poll hangs no longer than this, whatever it asks for */
+    uint32_t keep_alive_ms;     /* 15,000 without a byte on a stream; WEFT_NEVER: none */
+    uint32_t retry_ms;          /* as in weft_sse_options; 2,000 */
+    uint32_t ping_interval_ms, ping_timeout_ms; /* as in weft_websocket_options */
+} weft_topics_options;
+
+/** A topic as a resource, on a path that names it (`/topics/:topic`, or `/topics/` + `*` for names with slashes) or whose options do. GET speaks
+ * what the client asks for: WebSocket, `text/event-stream`, `application/x-ndjson`, else a poll (`?since=CURSOR`, long with `&wait=SECONDS`).
+ * POST publishes the body. The path above a topic that is named by its last part (`/topics`) takes batches by POST, and tells
+ * whoever has the key the topics by GET. docs/topics.md describes each. */
+static inline int weft_topics(weft *app, const char *path, const weft_topics_options *options);
+
+/** Many topics on one connection, for weft.js: the protocol weft.v1 over WebSocket, SSE with POST, or long polls with POST. The browser module itself
+ * is served on the path with `.js` behind it. docs/weft.v1.md describes it. `topic` of the options is not used. */
+static inline int weft_protocol(weft *app, const char *path, const weft_topics_options *options);
+
+typedef struct {
     const char *index;         /* what a directory's own path shows; "index.html" */
     const char *cache_control; /* "no-cache": kept, and asked for again each time, which costs a 304; "": none */
 } weft_files_options;
@@ -239,11 +308,11 @@ static inline int weft_files(weft *app, const char *path, const char *directory,
 /* ----------------------------------------------------------------------------------------------------------- exchanges
  * Any thread, unless said otherwise. WEFT_E_CLOSED when the client is gone or the exchange has been answered. */
 
-/** Says yes to a WebSocket request, with a subprotocol that the client offered (WEFT_E_INVALID else) or NULL for the route's own
+/** Says yes to a request for a WebSocket (or an SSE or HTTP stream, which have no subprotocol), with a subprotocol that the client offered (WEFT_E_INVALID else) or NULL for the route's own
  * choice. */
 WEFT_API int weft_accept(weft_exchange exchange, const char *subprotocol);
 
-/** Says no: 400 to 599, with a plain text (NULL: the status's standard phrase). The connection is closed after it. */
+/** Says no: 400 to 599 (204 to an EventSource that shall not come again), with a plain text (NULL: the status's standard phrase). The connection is closed after it. */
 WEFT_API int weft_reject(weft_exchange exchange, int status, const char *text);
 
 /** Adds a header to the answer that is still to come; also to that of weft_accept(). WEFT_E_INVALID for a name or value with bytes
@@ -296,6 +365,9 @@ WEFT_API void *weft_data(weft_peer peer);
 
 typedef enum {
     WEFT_TRANSPORT_WEBSOCKET = 1,
+    WEFT_TRANSPORT_SSE,
+    WEFT_TRANSPORT_STREAM,
+    WEFT_TRANSPORT_LONG_POLL,
 } weft_transport;
 
 typedef struct {
@@ -311,11 +383,16 @@ typedef struct {
 static inline int weft_peer_about(weft_peer peer, weft_peer_info *ret_info);
 
 /* -------------------------------------------------------------------------------------------------------------- topics
- * A topic is a name of 1-255 bytes of UTF-8 without control characters; it exists while somebody is subscribed. */
+ * A topic is a name of 1-255 bytes of UTF-8 without control characters. It exists while somebody is subscribed, while its history keeps a message,
+ * and for a minute after that.
+ *
+ * Each message of a topic has a number, one above that of the one before. A cursor names a place in it: `EPOCH-NUMBER`, all up to and with that
+ * message. The epoch is new whenever numbers would begin again, so a cursor of a topic that was forgotten is known to be one. Clients pass
+ * cursors on as they got them. */
 
 /** What happens to a subscription whose peer reads too slowly when the topic's ring has moved past it. */
 typedef enum {
-    WEFT_SLOW_DEFAULT = 0, /* close */
+    WEFT_SLOW_DEFAULT = 0, /* close; with history: drop_old */
     WEFT_SLOW_CLOSE,       /* close the peer with 1013 */
     WEFT_SLOW_DROP_OLD,    /* go on at the oldest message kept */
     WEFT_SLOW_DROP_NEW,    /* keep what is queued, skip what does not fit */
@@ -326,14 +403,23 @@ typedef struct {
     size_t ring_messages; /* kept for subscriptions that lag; 1024 */
     size_t ring_bytes;    /* likewise; 4 MiB */
     weft_slow_policy slow;
+    size_t history_messages; /* kept for whoever comes back, or late; 0: none */
+    size_t history_bytes;    /* at most, of messages with their overhead; 1 MiB */
+    uint32_t history_age_ms; /* at most so old; 300,000; WEFT_NEVER: of any age */
+    int presence; /* nonzero: its subscribers can be listed, and comings and goings are told to those who want to know */
 } weft_topic_options;
 
 /** Options for topics whose name matches the pattern (`*` stands for any bytes); the first match configured counts. */
 static inline int weft_topic_configure(weft *app, const char *pattern, const weft_topic_options *options);
 
-/** The peer gets every message published from now on; `since` must be NULL as topics keep no history yet. Subscribing twice is fine. On the
- * peer's loop. WEFT_E_TOO_LARGE past 1000 topics for one peer. */
+/** The peer gets every message published from now on, and before them, without a seam: since NULL nothing, "start" all that is kept, a cursor what
+ * came after it. When some of that is no longer kept, or the cursor is not this topic's, the peer gets what is kept and is told of the gap
+ * where its transport can. Subscribing twice is fine, and the second `since` means nothing. While much history is on its way weft_send() answers
+ * WEFT_E_FULL. On the peer's loop. WEFT_E_TOO_LARGE past max_topics or max_subscriptions. */
 WEFT_API int weft_subscribe(weft_peer peer, const char *topic, const char *since);
+
+/** The cursor that the client said it has: `Last-Event-ID`, or `since` in the query; NULL when it said none. In `open`. */
+WEFT_API const char *weft_since(weft_peer peer);
 
 /** 0 also when the peer was not subscribed. On the peer's loop. */
 WEFT_API int weft_unsubscribe(weft_peer peer, const char *topic);
@@ -347,6 +433,14 @@ typedef struct {
 static inline int weft_publish(weft *app, const char *topic, const weft_message *message,
                                const weft_publish_options *options);
 WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
+
+/** The name under which topics with presence list the peer, at most 255 bytes of UTF-8; several peers may share one. Without it the peer is listed under a
+ * random one. On its loop, before it subscribes. */
+WEFT_API int weft_identify(weft_peer peer, const char *name);
+
+/** Calls fn for each name present on a topic, at most 1000, and returns how many there are; 0 for a topic without presence. fn may be NULL. A name
+ * that left stays for 5 s, in case it comes back. On the loop. */
+WEFT_API size_t weft_presence(weft *app, const char *topic, void (*fn)(const char *name, void *user), void *user);
 
 /* -------------------------------------------------------------------------------------------------------------- timers
  * On the loop's thread, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
@@ -371,6 +465,10 @@ WEFT_API int weft_route_sized(weft *app, const char *method, const char *path, c
 WEFT_API int weft_files_sized(weft *app, const char *path, const char *directory, const weft_files_options *options,
                               size_t size);
 WEFT_API int weft_websocket_sized(weft *app, const char *path, const weft_websocket_options *options, size_t size);
+WEFT_API int weft_sse_sized(weft *app, const char *path, const weft_sse_options *options, size_t size);
+WEFT_API int weft_stream_sized(weft *app, const char *path, const weft_stream_options *options, size_t size);
+WEFT_API int weft_topics_sized(weft *app, const char *path, const weft_topics_options *options, size_t size);
+WEFT_API int weft_protocol_sized(weft *app, const char *path, const weft_topics_options *options, size_t size);
 WEFT_API int weft_topic_configure_sized(weft *app, const char *pattern, const weft_topic_options *options, size_t size);
 WEFT_API int weft_publish_sized(weft *app, const char *topic, const weft_message *message,
                                 const weft_publish_options *options, size_t size);
@@ -399,6 +497,26 @@ static inline int weft_files(weft *app, const char *path, const char *directory,
 static inline int weft_websocket(weft *app, const char *path, const weft_websocket_options *options)
 {
     return weft_websocket_sized(app, path, options, sizeof *options);
+}
+
+static inline int weft_sse(weft *app, const char *path, const weft_sse_options *options)
+{
+    return weft_sse_sized(app, path, options, sizeof *options);
+}
+
+static inline int weft_stream(weft *app, const char *path, const weft_stream_options *options)
+{
+    return weft_stream_sized(app, path, options, sizeof *options);
+}
+
+static inline int weft_topics(weft *app, const char *path, const weft_topics_options *options)
+{
+    return weft_topics_sized(app, path, options, sizeof *options);
+}
+
+static inline int weft_protocol(weft *app, const char *path, const weft_topics_options *options)
+{
+    return weft_protocol_sized(app, path, options, sizeof *options);
 }
 
 static inline int weft_topic_configure(weft *app, const char *pattern, const weft_topic_options *options)

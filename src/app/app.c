@@ -95,6 +95,11 @@ static int init_parts(weft *app)
         error = hub_init(&app->hub, &app->net, &app->table, app, &app->rules);
     if (error)
         goto no_hub;
+    if (app->options.max_topics)
+        app->hub.max_topics = app->options.max_topics;
+    if (app->options.max_subscriptions)
+        app->hub.max_subscriptions =
+            app->options.max_subscriptions < UINT16_MAX ? (uint32_t)app->options.max_subscriptions : UINT16_MAX;
     http_server_init(&app->http, &app->net, &app->table, &app->routes, &app->hub);
     return 0;
 

@@ -6,7 +6,7 @@
 
 static int accept_here(exchange *e, const char *subprotocol)
 {
-    return e->upgrade ? e->upgrade->accept(e, subprotocol) : WEFT_E_INVALID;
+    return e->held && e->held->accept ? e->held->accept(e, subprotocol) : WEFT_E_INVALID;
 }
 
 static int run_accept(weft *app, const call *c)
@@ -20,15 +20,23 @@ int weft_accept(weft_exchange handle, const char *subprotocol)
     return call_make(&(call_spec){.run = run_accept, .id = handle.id, .b = str_from(subprotocol)});
 }
 
+/* 204 says no by having nothing to say, not even a type. */
+static int reject_here(exchange *e, int status, str text)
+{
+    if (status == 204)
+        return exchange_answer(e, &(http_answer){.status = status, .close = true});
+    return exchange_refuse(e, status, text);
+}
+
 static int run_reject(weft *app, const call *c)
 {
     exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
-    return e ? exchange_refuse(e, c->number, c->a) : WEFT_E_CLOSED;
+    return e ? reject_here(e, c->number, c->a) : WEFT_E_CLOSED;
 }
 
 int weft_reject(weft_exchange handle, int status, const char *text)
 {
-    if (status < 400 || status > 599)
+    if (status != 204 && (status < 400 || status > 599))
         return WEFT_E_INVALID;
     return call_make(&(call_spec){.run = run_reject, .id = handle.id, .number = status, .a = str_from(text)});
 }
@@ -51,7 +59,7 @@ int weft_header(weft_exchange handle, const char *name, const char *value)
 
 static int answer_here(exchange *e, int status, str type, str body)
 {
-    return exchange_answer(e, &(http_answer){.status = status, .type = type, .body = body, .close = e->upgrade});
+    return exchange_answer(e, &(http_answer){.status = status, .type = type, .body = body, .close = e->held});
 }
 
 static int run_answer(weft *app, const call *c)

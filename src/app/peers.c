@@ -38,6 +38,8 @@ int weft_send(weft_peer handle, const weft_message *message)
     int error;
     if (!message || !call_str_valid(message->data) || !call_str_valid(message->event))
         return WEFT_E_INVALID;
+    if (message->event.len && !topic_event_valid(message->event))
+        return WEFT_E_INVALID;
     switch (call_locate(handle.id, SLOT_PEER, &p)) {
     case CALL_HERE:
         return peer_send(p, message);
@@ -68,7 +70,7 @@ static int ping_here(peer *p, str payload)
     if (p->leaving)
         return WEFT_E_CLOSED;
     int error = p->ops->ping(p, payload);
-    if (error)
+    if (error == -ENOMEM)
         peer_abort(p);
     return error;
 }

@@ -1,18 +1,70 @@
 #include "app/call.h"
-#include "base/utf8.h"
+#include "hub/message.h"
+#include "hub/presence.h"
 #include "hub/timers.h"
-#include "proto/json.h"
 #include <errno.h>
 
-int weft_subscribe(weft_peer handle, const char *name, const char *since)
+int weft_subscribe(weft_peer handle, const char *name, const char *from)
 {
     int error;
     peer *p = call_here(handle.id, SLOT_PEER, &error);
     if (error)
         return error;
-    if (since || !name)
+    if (!name)
         return WEFT_E_INVALID;
-    return p->leaving ? WEFT_E_CLOSED : hub_subscribe(p->hub, p, str_from(name));
+    if (p->leaving)
+        return WEFT_E_CLOSED;
+    error = hub_subscribe(p->hub, p, str_from(name), since_read(str_from(from)), NULL);
+    if (!error)
+        hub_serve(p->hub, p);
+    else
+        p->hub->limit = NULL; /* is told here, and not with whoever leaves next */
+    return error;
+}
+
+const char *weft_since(weft_peer handle)
+{
+    const peer *p = call_here(handle.id, SLOT_PEER, NULL);
+    return p ? p->since : NULL;
+}
+
+int weft_identify(weft_peer handle, const char *name)
+{
+    int error;
+    peer *p = call_here(handle.id, SLOT_PEER, &error);
+    if (error)
+        return error;
+    if (p->leaving)
+        return WEFT_E_CLOSED;
+    if (p->n_subscriptions || !name)
+        return WEFT_E_INVALID;
+    error = peer_identify(p, str_from(name));
+    if (!error)
+        p->named = true;
+    return error;
+}
+
+/* What presence_list() calls for weft_presence(). */
+typedef struct {
+    void (*fn)(const char *name, void *user);
+    void *user;
+} lister;
+
+static void list_name(str name, void *user)
+{
+    const lister *to = user;
+    char text[PRESENCE_NAME_BYTES + 1];
+    memcpy(text, name.at, name.len);
+    text[name.len] = '\0';
+    to->fn(text, to->user);
+}
+
+size_t weft_presence(weft *app, const char *name, void (*fn)(const char *name, void *user), void *user)
+{
+    if (!app || !name || loop_driven(app->loop.index) != &app->loop)
+        return 0;
+    const topic *t = hub_find_topic(&app->hub, str_from(name));
+    return t ? presence_list(t, fn ? list_name : NULL, &(lister){fn, user}) : 0;
 }
 
 int weft_unsubscribe(weft_peer handle, const char *name)
@@ -29,58 +81,36 @@ int weft_unsubscribe(weft_peer handle, const char *name)
 
 /* ---------------------------------------------------------------------------------------------------------- publishing */
 
-/* Checked, and JSON compacted, once for all who get it. 0 or an error. */
-static int make_blob(pool *blocks, const weft_message *message, bool checked, blob **ret_body)
-{
-    str data = message->data;
-    if (!call_str_valid(data) || !call_str_valid(message->event))
-        return WEFT_E_INVALID;
-    if (message->kind != WEFT_TEXT && message->kind != WEFT_JSON && message->kind != WEFT_BINARY)
-        return WEFT_E_INVALID;
-    if (message->kind == WEFT_TEXT && !checked && !utf8_valid(data.at, data.len))
-        return WEFT_E_UTF8;
-    int64_t compact_len = message->kind == WEFT_JSON ? json_check(data) : (int64_t)data.len;
-    if (compact_len < 0)
-        return WEFT_E_JSON;
-    blob *body = blob_new(blocks, message->kind, message->event, data);
-    if (!body)
-        return -ENOMEM;
-    if ((size_t)compact_len < data.len)
-        body->data_len = json_compact(blob_data(body), body->bytes + body->event_len);
-    *ret_body = body;
-    return 0;
-}
-
 static int run_publish(weft *app, const call *c)
 {
     uint64_t except;
     memcpy(&except, c->b.at, sizeof except);
-    return hub_publish(&app->hub, c->a, blob_ref(c->body), except);
+    return hub_publish(&app->hub, c->a, blob_ref(c->body), except, NULL);
 }
 
 int weft_publish_sized(weft *app, const char *name, const weft_message *message, const weft_publish_options *options,
                        size_t size)
 {
     weft_publish_options known = {0};
-    str topic_name = str_from(name);
+    str name_text = str_from(name);
     blob *body;
     if (!app)
         return -ENOMEM;
-    if (!message || !topic_name_valid(topic_name))
+    if (!message || !topic_name_valid(name_text))
         return WEFT_E_INVALID;
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
     bool here = loop_here() == &app->loop;
     if (here && app->state == APP_STOPPED)
         return WEFT_E_CLOSED;
-    bool checked = here && hub_knows_text(&app->hub, message->data);
-    int error = make_blob(here ? &app->loop.blocks : NULL, message, checked, &body);
+    bool utf8 = here && hub_knows_text(&app->hub, message->data);
+    int error = message_blob(here ? &app->loop.blocks : NULL, message, utf8, &body);
     if (error)
         return error;
     if (here)
-        return hub_publish(&app->hub, topic_name, body, known.except.id);
+        return hub_publish(&app->hub, name_text, body, known.except.id, NULL);
     str except = {(const char *)&known.except.id, sizeof known.except.id};
-    return call_push(app->loop.box, &(call_spec){.run = run_publish, .body = body, .a = topic_name, .b = except});
+    return call_push(app->loop.box, &(call_spec){.run = run_publish, .body = body, .a = name_text, .b = except});
 }
 
 int weft_publish_text(weft *app, const char *name, const char *text)

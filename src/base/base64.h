@@ -16,7 +16,7 @@ static inline size_t base64_encoded_len(size_t len)
 void base64_encode(const void *bytes, size_t len, char *ret_text);
 
 /** Strict: length a multiple of 4, padding where due, unused bits zero, no other characters. Needs text.len / 4 * 3
- * bytes of room. The number of bytes, or WEFT_E_INVALID (ret_bytes may then be written in part). */
+ * bytes of room, which may be text.at. The number of bytes, or WEFT_E_INVALID (ret_bytes may then be written in part). */
 int64_t base64_decode(str text, void *ret_bytes);
 
 #endif

@@ -1,6 +1,7 @@
 #include "demo.h"
 
 #include "demo_page.h"
+#include "demo_push.h"
 #include "log.h"
 #include "options.h"
 #include <errno.h>
@@ -22,6 +23,7 @@ typedef struct {
     char *page; /* the chat page with the real port of the announcement channel */
     size_t page_len;
     char etag[24]; /* of the page */
+    demo_waiting waiting;
 } demo;
 
 /* ------------------------------------------------------------------------------------------------------------- options */
@@ -43,15 +45,18 @@ static const char *take_ws_port(const char *value, void *settings)
 }
 
 static const option options[] = {
-    {"port", "N", "the page and the broadcast program; 3000 (0: a free one)", take_page_port},
-    {"ws-port", "N", "the announcement channel; 8080 (0: a free one)", take_ws_port},
+    {.name = "port",
+     .value = "N",
+     .help = "the page and the broadcast program; 3000 (0: a free one)",
+     .take = take_page_port},
+    {.name = "ws-port", .value = "N", .help = "the announcement channel; 8080 (0: a free one)", .take = take_ws_port},
 };
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
 
 static const char about[] = "usage: weft demo [OPTIONS]\n\n"
                             "Serves the example programs to this machine: an announcement chat with its\n"
-                            "page, and a broadcast.\n\n";
+                            "page, a broadcast, polls, and Server-Sent Events.\n\n";
 
 /* ------------------------------------------------------------------------------------------------------------ programs */
 
@@ -196,7 +201,6 @@ static void serve_page(weft_exchange exchange, const weft_request *request, cons
 /* The page for a browser, a JSON answer for anything else. */
 static void serve_front(weft_exchange exchange, const weft_request *request, void *user)
 {
-    static const char json[] = "{\"code\":200,\"data\":\"hello world\",\"msg\":\"success\"}";
     const demo *d = user;
     weft_str accepted = weft_request_header(request, "Accept");
     weft_header(exchange, "Vary", "Accept");
@@ -204,7 +208,7 @@ static void serve_front(weft_exchange exchange, const weft_request *request, voi
     if (accepted.len && memmem(accepted.at, accepted.len, "text/html", strlen("text/html")))
         serve_page(exchange, request, d);
     else
-        weft_answer(exchange, 200, "application/json", json, strlen(json));
+        weft_answer(exchange, 200, "application/json", demo_answer, strlen(demo_answer));
 }
 
 /* --------------------------------------------------------------------------------------------------------------- start */
@@ -251,6 +255,7 @@ static void add_routes(weft *app, demo *d, const char *port, const char *ws_port
     snprintf(path, sizeof path, ":%s/", port);
     weft_get(app, path, serve_front, d);
     weft_websocket(app, path, &broadcast);
+    demo_push_add(app, port, &d->waiting);
     snprintf(path, sizeof path, ":%s/", ws_port);
     weft_websocket(app, path, &announcements);
 }
@@ -265,8 +270,11 @@ static void print_addresses(weft *app, void *user)
     printf("weft demo: open to this machine and to web pages of any origin; Ctrl-C ends it\n"
            "  http%s/  announcement chat: open it in two browsers\n"
            "  ws%s/    broadcast: all texts to everybody, as text\n"
-           "  ws%s/    announcements: all messages to everybody, as binary\n",
-           page, page, channel);
+           "  ws%s/    announcements: all messages to everybody, as binary\n"
+           "  http%s/poll       a JSON answer at once\n"
+           "  http%s/longpoll   the same, every two seconds\n"
+           "  http%s/events     Server-Sent Events, one a second\n",
+           page, page, channel, page, page, page);
     fflush(stdout);
 }
 

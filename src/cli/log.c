@@ -5,12 +5,12 @@
 
 void write_log(weft_log_level level, const char *line, void *user)
 {
-    static const char *const names[] = {"", "error", "warning", "info"};
+    static const char *const names[] = {"", "error", "warning", "info", "debug"};
     struct timespec now;
     struct tm parts;
     char second[32];
-    (void)user;
-    if (level > WEFT_LOG_INFO)
+    const weft_log_level *least = user;
+    if (level > (least ? *least : WEFT_LOG_INFO) || level > WEFT_LOG_DEBUG)
         return;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &parts);

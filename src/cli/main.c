@@ -1,8 +1,11 @@
 /*
  * weft: the command.
  */
+#include "config_commands.h"
 #include "demo.h"
 #include "options.h"
+#include "publish.h"
+#include "serve.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -15,6 +18,10 @@ typedef struct {
 } subcommand;
 
 static const subcommand subcommands[] = {
+    {"serve", run_serve, "serve topics and files: a realtime server, ready to use"},
+    {"check-config", run_check_config, "say whether the settings of weft serve are right"},
+    {"print-config", run_print_config, "print the settings of weft serve, and where each was said"},
+    {"publish", run_publish, "send messages to a topic of a running server"},
     {"demo", run_demo, "serve the example programs and their page on this machine"},
 };
 
@@ -24,7 +31,7 @@ static int help(FILE *out)
 {
     fprintf(out, "Weft: realtime for the web.\n\nusage: weft COMMAND [OPTIONS]\n\n");
     for (size_t i = 0; i < N_SUBCOMMANDS; i++)
-        fprintf(out, "  %-10s %s\n", subcommands[i].name, subcommands[i].help);
+        fprintf(out, "  %-13s %s\n", subcommands[i].name, subcommands[i].help);
     fprintf(out, "\nweft COMMAND --help lists a command's options; weft --version tells the version.\n");
     return out == stdout ? output_end() : EXIT_USAGE;
 }

@@ -8,6 +8,8 @@
 enum {
     MAX_NAME = 32, /* names longer than this are never near */
     MAX_OPTIONS = 64,
+    WIDTH = 80,      /* of a terminal */
+    LEAST_LEFT = 14, /* columns that an option and its value have in the help */
     NEAR_ENOUGH = 3, /* edits between what was typed and what was meant, and at most half of that */
 };
 
@@ -36,7 +38,7 @@ static size_t distance(const char *a, const char *b)
     return row[n];
 }
 
-void say_unknown(const char *command, const char *what, const char *given, const char *const *names, size_t n_names)
+const char *nearest_name(const char *given, const char *const *names, size_t n_names)
 {
     const char *nearest = NULL;
     size_t best = NEAR_ENOUGH + 1;
@@ -47,6 +49,12 @@ void say_unknown(const char *command, const char *what, const char *given, const
             nearest = names[i];
         }
     }
+    return nearest;
+}
+
+void say_unknown(const char *command, const char *what, const char *given, const char *const *names, size_t n_names)
+{
+    const char *nearest = nearest_name(given, names, n_names);
     if (nearest)
         fprintf(stderr, "%s: unknown %s \"%s\"; did you mean \"%s\"?\n", command, what, given, nearest);
     else
@@ -69,53 +77,126 @@ static int unknown(const char *command, const option *options, size_t n_options,
         snprintf(dashed[i], MAX_NAME, "--%s", options[i].name);
         names[i] = dashed[i];
     }
-    bool dash = given[0] == '-';
+    bool dash = given[0] == '-' && given[1];
     char name[2 * MAX_NAME]; /* without =VALUE */
     snprintf(name, sizeof name, "%.*s", dash ? (int)strcspn(given, "=") : (int)strlen(given), given);
     say_unknown(command, dash ? "option" : "argument", name, names, least(n_options, MAX_OPTIONS));
     return EXIT_USAGE;
 }
 
+/* The value of an option that stands at argv[0], behind "=" or in the next argument. */
+static int take_value(options_reader *r, const option *o, const char *behind, const char **ret_value)
+{
+    if (!o->value && behind) {
+        fprintf(stderr, "%s: --%s takes no value\n", r->command, o->name);
+        return -1;
+    }
+    *ret_value = behind;
+    if (o->value && !behind)
+        *ret_value = *++r->argv;
+    if (o->value && !*ret_value) {
+        fprintf(stderr, "%s: --%s needs a value: --%s %s\n", r->command, o->name, o->name, o->value);
+        return -1;
+    }
+    r->argv++;
+    return 1;
+}
+
+static int take_argument(options_reader *r, const option **ret_option, const char **ret_value)
+{
+    *ret_option = NULL;
+    *ret_value = *r->argv++;
+    return 1;
+}
+
+int options_next(options_reader *r, const option **ret_option, const char **ret_value)
+{
+    if (r->takes_arguments && !r->only_arguments && *r->argv && strcmp(*r->argv, "--") == 0) {
+        r->only_arguments = true;
+        r->argv++;
+    }
+    const char *given = *r->argv;
+    if (!given)
+        return 0;
+    bool plain = given[0] != '-' || given[1] == '\0';
+    if (r->only_arguments || (plain && r->takes_arguments))
+        return take_argument(r, ret_option, ret_value);
+
+    const char *name = plain ? "" : given + 2, *equals = strchr(name, '=');
+    const option *o = NULL;
+    if (strncmp(given, "--", 2) == 0)
+        o = find(r->options, r->n_options, name, equals ? (size_t)(equals - name) : strlen(name));
+    if (!o) {
+        unknown(r->command, r->options, r->n_options, given);
+        return -1;
+    }
+    *ret_option = o;
+    return take_value(r, o, equals ? equals + 1 : NULL, ret_value);
+}
+
 int options_read(const char *command, const option *options, size_t n_options, char **argv, void *settings)
 {
-    for (; *argv; argv++) {
-        const char *given = *argv, *name = given + 2;
-        if (strncmp(given, "--", 2) != 0)
-            return unknown(command, options, n_options, given);
-        const char *value = strchr(name, '=');
-        const option *o = find(options, n_options, name, value ? (size_t)(value - name) : strlen(name));
-        if (!o)
-            return unknown(command, options, n_options, given);
-        value = value ? value + 1 : *++argv;
-        if (!value) {
-            fprintf(stderr, "%s: --%s needs a value: --%s %s\n", command, o->name, o->name, o->value);
-            return EXIT_USAGE;
-        }
+    options_reader reader = {.command = command, .options = options, .n_options = n_options, .argv = argv};
+    const option *o;
+    const char *value;
+    int more;
+    while ((more = options_next(&reader, &o, &value)) > 0) {
         const char *problem = o->take(value, settings);
         if (problem) {
             fprintf(stderr, "%s: --%s \"%s\" %s\n", command, o->name, value, problem);
             return EXIT_USAGE;
         }
     }
-    return 0;
+    return more ? EXIT_USAGE : 0;
 }
 
 bool options_ask_help(char **argv)
 {
-    while (*argv && strcmp(*argv, "--help") != 0 && strcmp(*argv, "-h") != 0)
+    while (*argv && strcmp(*argv, "--") != 0 && strcmp(*argv, "--help") != 0 && strcmp(*argv, "-h") != 0)
         argv++;
-    return *argv;
+    return *argv && strcmp(*argv, "--") != 0;
+}
+
+/* Words up to the width of a terminal, and on in the same column on the next line. */
+static void print_column(const char *text, size_t column)
+{
+    size_t at = column;
+    while (*text) {
+        size_t len = strcspn(text, " ");
+        if (at > column && at + 1 + len > WIDTH) {
+            printf("\n%*s", (int)column, "");
+            at = column;
+        }
+        at += (size_t)printf("%s%.*s", at > column ? " " : "", (int)len, text);
+        text += len + strspn(text + len, " ");
+    }
+    putchar('\n');
+}
+
+static size_t left_side(const option *o, char *ret_text, size_t room)
+{
+    return (size_t)snprintf(ret_text, room, "--%s%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "",
+                            o->repeatable ? " ..." : "");
 }
 
 int options_help(const char *about, const option *options, size_t n_options)
 {
-    fputs(about, stdout);
+    static const option help = {.name = "help", .help = "this"};
+    char left[2 * MAX_NAME], right[512];
+    size_t widest = LEAST_LEFT;
     for (size_t i = 0; i < n_options; i++) {
-        char left[2 * MAX_NAME];
-        snprintf(left, sizeof left, "--%s %s", options[i].name, options[i].value);
-        printf("  %-14s %s\n", left, options[i].help);
+        size_t width = left_side(&options[i], left, sizeof left);
+        widest = width > widest ? width : widest;
     }
-    printf("  %-14s %s\n", "--help", "this");
+    fputs(about, stdout);
+    for (size_t i = 0; i <= n_options; i++) {
+        const option *o = i < n_options ? &options[i] : &help;
+        left_side(o, left, sizeof left);
+        snprintf(right, sizeof right, "%s%s%s", o->help, o->otherwise ? "; default " : "",
+                 o->otherwise ? o->otherwise : "");
+        printf("  %-*s ", (int)widest, left);
+        print_column(right, widest + 3);
+    }
     return output_end();
 }
 

@@ -5,16 +5,16 @@
 
 #include <errno.h>
 
-exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier)
+exchange *exchange_new(const exchange_home *home, const exchange_ops *ops, void *carrier)
 {
     size_t block_bytes;
-    exchange *e = pool_get(blocks, sizeof *e, &block_bytes);
+    exchange *e = pool_get(home->blocks, sizeof *e, &block_bytes);
     if (!e)
         return NULL;
-    *e = (exchange){.table = table, .blocks = blocks, .block_bytes = block_bytes, .ops = ops, .carrier = carrier};
-    e->id = slots_put(table, SLOT_EXCHANGE, e);
+    *e = (exchange){.home = home, .block_bytes = (uint16_t)block_bytes, .ops = ops, .carrier = carrier};
+    e->id = slots_put(home->table, SLOT_EXCHANGE, e);
     if (!e->id) {
-        pool_put(blocks, e, block_bytes);
+        pool_put(home->blocks, e, block_bytes);
         return NULL;
     }
     return e;
@@ -23,17 +23,17 @@ exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void
 void exchange_close(exchange *e)
 {
     if (!e->closed)
-        slots_remove(e->table, e->id);
+        slots_remove(e->home->table, e->id);
     e->closed = true;
 }
 
 void exchange_free(exchange *e)
 {
-    if (e->upgrade)
-        e->upgrade->forget(e);
+    if (e->held)
+        e->held->forget(e);
     exchange_close(e);
     buf_done(&e->fields);
-    pool_put(e->blocks, e, e->block_bytes);
+    pool_put(e->home->blocks, e, e->block_bytes);
 }
 
 /* Fields that frame the message or belong to the handshake: a program that set them could make the answer lie about itself. */
@@ -73,7 +73,7 @@ int exchange_answer(exchange *e, const http_answer *answer)
 
 int exchange_start(exchange *e, const http_answer *answer)
 {
-    return e->started || e->upgrade ? WEFT_E_INVALID : e->ops->start(e, answer, -1);
+    return e->started || e->held ? WEFT_E_INVALID : e->ops->start(e, answer, -1);
 }
 
 int exchange_write_taken(exchange *e, str bytes)
@@ -112,10 +112,10 @@ int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
 {
     if (names_any_origin(allowed))
         return origin.at ? buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: *\r\n")) : 0;
-    int error = buf_put_str(&e->fields, STR("Vary: Origin\r\n"));
+    e->vary_origin = true;
     if (!origin.at)
-        return error;
-    error |= buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: ")) | buf_put_str(&e->fields, origin);
+        return 0;
+    int error = buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: ")) | buf_put_str(&e->fields, origin);
     return error | buf_put_str(&e->fields, STR("\r\nAccess-Control-Allow-Credentials: true\r\n"));
 }
 

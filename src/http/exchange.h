@@ -15,6 +15,7 @@ typedef struct {
     int status;
     str type; /* Content-Type; len 0: none */
     str body;
+    chunk *owner;         /* keeps the body by reference; NULL: it is copied */
     bool close;           /* the connection ends after it */
     bool offer_websocket; /* names WebSocket as what this path would speak; with close */
 } http_answer;
@@ -29,30 +30,45 @@ typedef struct {
     int (*write_file)(exchange *e, int fd, uint64_t offset, uint64_t length);
     int (*end)(exchange *e);
     size_t (*queued)(const exchange *e);
+    /** Sends the head of an answer whose body goes on until one side ends it, and gives the connection away: what is written to the sink is the body,
+     * and sink_end ends it. What the client still sends means nothing. The caller binds the sink. */
+    int (*take_body)(exchange *e, const http_answer *answer, sink **ret_sink);
     /** Sends `head` (a whole 101 head) and gives the connection's bytes away, in both directions. The caller binds the sink. */
     int (*switch_protocol)(exchange *e, str head, sink **ret_sink);
+    /** Of a held exchange: held->late is called in so long, unless it has ended by then. */
+    void (*wait)(exchange *e, uint32_t ms);
 } exchange_ops;
 
 enum { EXCHANGE_MAX_QUEUED_BYTES = 1 << 20 }; /* of a streamed answer */
 
-/** What waits for weft_accept() or weft_reject(): the transport's part of an upgrade. */
+/** What a transport does with an exchange that it keeps waiting: for weft_accept() or weft_reject(), or for a message. A client that ends its side of the
+ * connection meanwhile is taken for gone. */
 typedef struct {
-    int (*accept)(exchange *e, const char *subprotocol);
-    void (*forget)(exchange *e); /* the exchange ends in another way: free e->upgrade_state */
-} upgrade_ops;
+    int (*accept)(exchange *e, const char *subprotocol); /* NULL: there is nothing to accept */
+    void (*forget)(exchange *e);                         /* the exchange ends, answered or not: free e->held_state */
+    void (*late)(exchange *e);  /* the time of ops->wait is over: answer it. NULL: that is not called */
+    void (*drain)(exchange *e); /* the server stops: answer it now. NULL: it may go on waiting */
+} held_ops;
 
-struct exchange {
-    uint64_t id;
+/** What the exchanges of one loop share. */
+typedef struct {
     slots *table;
     pool *blocks;
-    size_t block_bytes;
+} exchange_home;
+
+/** A waiting poll is one of these, and polls wait by the thousand: see that it stays small. */
+struct exchange {
+    uint64_t id;
+    const exchange_home *home;
     const exchange_ops *ops;
     void *carrier;
-    void *context;              /* of the server: what transports hang their peers on */
-    const upgrade_ops *upgrade; /* NULL for a plain request */
-    void *upgrade_state;
+    void *context;        /* of the server: what transports hang their peers on */
+    const held_ops *held; /* NULL: no transport keeps it */
+    void *held_state;
     buf fields;              /* added by weft_header(): whole lines */
     const http_route *route; /* that serves it; NULL for none */
+    uint16_t block_bytes;    /* for the pool */
+    bool vary_origin;        /* the answer to a page of another origin would differ */
     bool head_only;          /* HEAD */
     bool started;            /* a streamed answer is under way */
     bool closed;             /* it has no handle any more */
@@ -75,8 +91,8 @@ struct weft_request {
 /** Frees what accessors have made. */
 void request_done(weft_request *request);
 
-/** Registered in the table. NULL when there is no memory. */
-exchange *exchange_new(slots *table, pool *blocks, const exchange_ops *ops, void *carrier);
+/** Registered in its home's table. NULL when there is no memory. */
+exchange *exchange_new(const exchange_home *home, const exchange_ops *ops, void *carrier);
 
 /** For carriers: its handle is gone from now on. */
 void exchange_close(exchange *e);

@@ -3,7 +3,6 @@
 #include "base/mem.h"
 #include "http/http_date.h"
 #include <errno.h>
-#include <stdio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -33,7 +32,7 @@ typedef struct {
     const http_answer *what;
     str fields;
     int64_t length; /* of the body; negative: not known */
-    bool close, minor_0;
+    bool close, minor_0, vary_origin;
 } answer_head;
 
 /* The head is written where head_room() bytes are known to fit. */
@@ -88,17 +87,19 @@ static char *put_head(char *at, http_server *server, const answer_head *h)
     if (h->what->type.len)
         at = put(put(at, STR("\r\nContent-Type: ")), h->what->type);
     at = put_connection(put_framing(at, h), h);
+    if (h->vary_origin)
+        at = put(at, STR("\r\nVary: Origin"));
     return put(put(put(at, STR("\r\n")), h->fields), STR("\r\n"));
 }
 
-static int write_answer(http1_connection *c, const answer_head *h, str body)
+static int write_answer(http1_connection *c, const answer_head *h, str body, chunk *owner)
 {
     char usual[USUAL_HEAD_BYTES];
     char *at = head_room(h) <= sizeof usual ? usual : mem_new(head_room(h));
     if (!at)
         return -ENOMEM;
     str head = {at, (size_t)(put_head(at, c->server, h) - at)};
-    int error = c->sink->ops->write(c->sink, &(sink_piece){.head = head, .body = body});
+    int error = c->sink->ops->write(c->sink, &(sink_piece){.head = head, .body = body, .owner = owner});
     if (at != usual)
         mem_free(at);
     return error;
@@ -108,13 +109,12 @@ void http1_refuse(http1_connection *c, int status, str reason)
 {
     bool started = c->exchange && c->exchange->started;
     c->status = status;
-    c->why = reason;
+    c->why = reason.at;
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
     http1_exchange_gone(c);
-    if (started ||
-        write_answer(c, &head,
-                     c->head_only ? (str){NULL, 0} : reason)) /* in the middle of an answer there is nothing to say */
+    if (started || write_answer(c, &head, c->head_only ? (str){NULL, 0} : reason,
+                                NULL)) /* in the middle of an answer there is nothing to say */
         http1_abort(c);
     else
         http1_end(c);
@@ -145,7 +145,7 @@ static int finish(http1_connection *c, int error)
 static void note_close(http1_connection *c, const http_answer *answer)
 {
     c->status = answer->status;
-    c->why = STR("answered");
+    c->why = "answered";
     if (answer->close || c->incoming || c->server->draining)
         c->keep_alive = false;
 }
@@ -154,9 +154,10 @@ static int answer_whole(exchange *e, const http_answer *answer)
 {
     http1_connection *c = e->carrier;
     note_close(c, answer);
-    answer_head head = {answer, buf_str(&e->fields), (int64_t)answer->body.len, !c->keep_alive, c->minor_0};
+    answer_head head = {answer,         buf_str(&e->fields), (int64_t)answer->body.len,
+                        !c->keep_alive, c->minor_0,          e->vary_origin};
     bool body = !e->head_only && status_has_body(answer->status);
-    return finish(c, write_answer(c, &head, body ? answer->body : (str){NULL, 0}));
+    return finish(c, write_answer(c, &head, body ? answer->body : (str){NULL, 0}, body ? answer->owner : NULL));
 }
 
 static int answer_start(exchange *e, const http_answer *answer, int64_t length)
@@ -165,11 +166,11 @@ static int answer_start(exchange *e, const http_answer *answer, int64_t length)
     note_close(c, answer);
     if (length < 0 && c->minor_0)
         c->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 §6.3) */
-    answer_head head = {answer, buf_str(&e->fields), length, !c->keep_alive, c->minor_0};
+    answer_head head = {answer, buf_str(&e->fields), length, !c->keep_alive, c->minor_0, e->vary_origin};
     if (!status_has_body(answer->status))
         e->head_only = true;
     c->chunked = length < 0 && !c->minor_0;
-    int error = write_answer(c, &head, (str){NULL, 0});
+    int error = write_answer(c, &head, (str){NULL, 0}, NULL);
     if (error)
         return finish(c, error);
     e->started = true;
@@ -179,15 +180,10 @@ static int answer_start(exchange *e, const http_answer *answer, int64_t length)
 static int answer_write(exchange *e, str bytes)
 {
     http1_connection *c = e->carrier;
-    char size[24];
-    sink_piece piece = {.body = bytes};
     if (e->head_only)
         return 0;
-    if (c->chunked)
-        piece.head = (str){size, (size_t)snprintf(size, sizeof size, "%zx\r\n", bytes.len)};
-    int error = c->sink->ops->write(c->sink, &piece);
-    if (!error && c->chunked)
-        error = c->sink->ops->write(c->sink, &(sink_piece){.head = STR("\r\n")});
+    const sink_ops *ops = c->chunked ? &http1_body_sink_ops : c->sink->ops;
+    int error = ops->write(c->sink, &(sink_piece){.body = bytes});
     if (!error && c->sink->queued >= EXCHANGE_MAX_QUEUED_BYTES)
         c->sink->ops->notify(c->sink);
     return error ? finish(c, error) : 0;
@@ -223,6 +219,23 @@ static size_t answer_queued(const exchange *e)
     return c->sink->queued;
 }
 
+/* Nobody reads the connection for another request afterwards, so it says that it will close. */
+static int take_body(exchange *e, const http_answer *answer, sink **ret_sink)
+{
+    http1_connection *c = e->carrier;
+    sink *s = c->sink;
+    answer_head head = {answer, buf_str(&e->fields), -1, true, c->minor_0, e->vary_origin};
+    int error = write_answer(c, &head, (str){NULL, 0}, NULL);
+    if (error)
+        return finish(c, error);
+    if (!c->minor_0)
+        s->ops = &http1_body_sink_ops;
+    http1_go_on_reading(c);
+    http1_let_go(c);
+    *ret_sink = s;
+    return 0;
+}
+
 static int switch_protocol(exchange *e, str head, sink **ret_sink)
 {
     http1_connection *c = e->carrier;
@@ -236,6 +249,19 @@ static int switch_protocol(exchange *e, str head, sink **ret_sink)
     return 0;
 }
 
+static void held_too_long(timer *t)
+{
+    exchange *e = CONTAINER(t, http1_connection, deadline)->exchange;
+    e->held->late(e);
+}
+
+/* The connection's own deadline rests while an answer is awaited. */
+static void wait_with(exchange *e, uint32_t ms)
+{
+    http1_connection *c = e->carrier;
+    loop_arm(c->server->net->loop, &c->deadline, ms, held_too_long);
+}
+
 const exchange_ops http1_exchange_ops = {
     .answer = answer_whole,
     .start = answer_start,
@@ -243,5 +269,7 @@ const exchange_ops http1_exchange_ops = {
     .write_file = answer_write_file,
     .end = answer_end,
     .queued = answer_queued,
+    .take_body = take_body,
     .switch_protocol = switch_protocol,
+    .wait = wait_with,
 };

@@ -19,8 +19,8 @@ static void drop_head(http1_connection *c)
 
 void http1_let_go(http1_connection *c)
 {
-    if (c->freed)
-        *c->freed = true;
+    if (c->server->serving == c)
+        c->server->serving = NULL;
     if (c->exchange)
         exchange_free(c->exchange);
     drop_head(c);
@@ -31,9 +31,12 @@ void http1_let_go(http1_connection *c)
     mem_free(c);
 }
 
-static const char *limit_of(int status)
+/* The setting that a refusal is due to. */
+static const char *limit_of(const http1_connection *c)
 {
-    return status == 413 ? " limit=max_body_bytes" : status == 421 ? " limit=hosts" : "";
+    if (c->status == 413)
+        return strstr(c->why, "max_message_bytes") ? " limit=max_message_bytes" : " limit=max_body_bytes";
+    return c->status == 421 ? " limit=hosts" : "";
 }
 
 /* One line for each connection, when it ends. */
@@ -41,7 +44,7 @@ static void log_close(const http1_connection *c)
 {
     const logger *log = c->server->net->log;
     char address[64] = "", words[LOG_QUOTED_BYTES];
-    str why = c->why;
+    str why = str_from(c->why);
     if (!log_wanted(log))
         return;
     c->sink->ops->address(c->sink, address, sizeof address);
@@ -49,7 +52,7 @@ static void log_close(const http1_connection *c)
         why.len--;
     log_quote(why, words);
     log_line(log, WEFT_LOG_INFO, "event=close transport=http address=%s status=%d reason=\"%s\"%s", address, c->status,
-             words, limit_of(c->status));
+             words, limit_of(c));
 }
 
 void http1_end(http1_connection *c)
@@ -103,7 +106,7 @@ static void idle_deadline(timer *t)
         loop_arm(loop_of(c), t, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
         return;
     }
-    c->why = STR("idle");
+    c->why = "idle";
     http1_end(c);
 }
 
@@ -190,11 +193,13 @@ static bool origin_listed(const inquiry *q, const http_route *route)
     return route->spec.origins && ws_origin_allowed(q->origin, (str){NULL, 0}, route->spec.origins);
 }
 
-/* A page of another origin may not write unless the route names it. (The WebSocket transport judges its own requests.) */
+/* A page of another origin may not write unless the route names it, and not even read what is pushed. (The WebSocket transport
+ * judges its own requests.) */
 static bool origin_refused(const inquiry *q)
 {
     const http_route *route = q->match.found;
-    return q->cross_origin && route->spec.method && !only_reads(q->method) && !origin_listed(q, route);
+    return q->cross_origin && route->spec.method && (route->spec.guards_reads || !only_reads(q->method)) &&
+           !origin_listed(q, route);
 }
 
 /* ------------------------------------------------------------------------------------------------- answers of our own */
@@ -274,7 +279,7 @@ static bool is_head(const http1_head *head, const char *at)
 
 exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const char *at)
 {
-    exchange *e = exchange_new(c->server->table, &loop_of(c)->blocks, &http1_exchange_ops, c);
+    exchange *e = exchange_new(&c->server->home, &http1_exchange_ops, c);
     if (!e) {
         http1_abort(c);
         return NULL;
@@ -303,7 +308,9 @@ void http1_serve(http1_connection *c, weft_request *request)
     } else if (!route) {
         answer_unrouted(e, &q);
     } else if (origin_refused(&q)) {
-        exchange_refuse(e, 403, STR("pages of this origin may not write here (option: origins)\n"));
+        exchange_refuse(e, 403,
+                        only_reads(q.method) ? STR("pages of this origin may not read here (option: origins)\n")
+                                             : STR("pages of this origin may not write here (option: origins)\n"));
     } else {
         e->route = route;
         if (route->spec.origins)
@@ -317,6 +324,14 @@ void http1_serve(http1_connection *c, weft_request *request)
 static bool has_body(const http1_head *head)
 {
     return head->body == HTTP1_CHUNKED || (head->body == HTTP1_LENGTH && head->content_length);
+}
+
+/* The server stops: whoever keeps the exchange waiting answers it. The connection may be gone afterwards. */
+static void drain_held(http1_connection *c)
+{
+    exchange *e = c->exchange;
+    if (e && e->held && e->held->drain)
+        e->held->drain(e);
 }
 
 /* A route that takes bodies in pieces is told of the end of one that has none. */
@@ -335,14 +350,14 @@ static void serve_now(http1_connection *c, const http1_head *head, const char *a
     if (has_body(head) && !body.at)
         c->keep_alive = c->keep_alive && c->incoming;
     weft_request request = {.head = head, .bytes = at, .body = body, .sink = c->sink};
-    bool freed = false;
-    c->freed = &freed;
+    http_server *server = c->server;
+    server->serving = c;
     http1_serve(c, &request);
-    if (freed)
-        return;
-    c->freed = NULL;
-    if (!has_body(head))
+    if (server->serving && server->draining)
+        drain_held(c);
+    if (server->serving && !has_body(head))
         tell_end_of_no_body(c);
+    server->serving = NULL;
 }
 
 /* The route that takes this body; NULL when the request will be refused, and then its body is not read. */
@@ -369,11 +384,6 @@ static int begin_body(http1_connection *c, const http1_incoming *what, const cha
     return http1_incoming_begin(c, &in, at) ? 503 : 0;
 }
 
-static str body_refusal(int status)
-{
-    return status == 413 ? STR("the request body is too large (option: max_body_bytes)\n") : STR("out of memory\n");
-}
-
 /* The body has come with its head, and its route wants it in one piece. */
 static bool body_is_there(const http1_incoming *in, size_t rest)
 {
@@ -398,7 +408,7 @@ static size_t take_request(http1_connection *c, const http1_incoming *taken, con
         int status = begin_body(c, &in, at, rest == 0);
         if (status) {
             pool_put(blocks, in.head, in.head_block_bytes);
-            http1_refuse(c, status, body_refusal(status));
+            http1_refuse(c, status, str_from(http1_body_refusal(in.route, status)));
             return len;
         }
         if (!in.streamed)
@@ -420,9 +430,11 @@ static void head_deadline(timer *t)
 
 static bool new_head(http1_connection *c)
 {
-    c->head = pool_get(&loop_of(c)->blocks, sizeof *c->head, &c->head_block_bytes);
+    size_t block_bytes;
+    c->head = pool_get(&loop_of(c)->blocks, sizeof *c->head, &block_bytes);
     if (!c->head)
         return false;
+    c->head_block_bytes = (uint32_t)block_bytes;
     *c->head = (http1_head){0};
     if (c->served)
         loop_arm_roughly(loop_of(c), &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
@@ -501,9 +513,9 @@ static void connection_eof(void *owner)
 {
     http1_connection *c = owner;
     c->eof = true;
-    if (c->exchange && !c->exchange->upgrade && !c->incoming)
+    if (c->exchange && !c->exchange->held && !c->incoming)
         return; /* the answer goes out, and those to the requests behind it */
-    c->why = STR("closed by the client");
+    c->why = "closed by the client";
     http1_exchange_gone(c);
     http1_end(c);
 }
@@ -511,7 +523,7 @@ static void connection_eof(void *owner)
 static void connection_gone(void *owner, int error)
 {
     http1_connection *c = owner;
-    c->why = error == -ETIMEDOUT ? STR("write timeout") : STR("lost");
+    c->why = error == -ETIMEDOUT ? "write timeout" : "lost";
     http1_exchange_gone(c);
     log_close(c);
     http1_let_go(c);
@@ -534,7 +546,7 @@ int http1_connection_open(http_server *server, sink *s, const http_site *site)
     c->server = server;
     c->sink = s;
     c->site = site;
-    c->why = STR("out of memory"); /* what ends without another word */
+    c->why = "out of memory"; /* what ends without another word */
     c->task.run = connection_task;
     list_append(&server->connections, &c->siblings);
     loop_arm(server->net->loop, &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
@@ -545,6 +557,7 @@ int http1_connection_open(http_server *server, sink *s, const http_site *site)
 void http_server_init(http_server *server, net *n, slots *table, const router *routes, void *context)
 {
     *server = (http_server){.net = n, .table = table, .routes = routes, .context = context};
+    server->home = (exchange_home){table, &n->loop->blocks};
     list_init(&server->connections);
 }
 
@@ -554,9 +567,11 @@ void http_server_drain(http_server *server)
     for (list_node *node = server->connections.next, *next; node != &server->connections; node = next) {
         http1_connection *c = CONTAINER(node, http1_connection, siblings);
         next = node->next;
-        if (c->exchange || c->head || c->incoming)
+        if (c->exchange || c->head || c->incoming) {
+            drain_held(c);
             continue;
-        c->why = STR("the server stops");
+        }
+        c->why = "the server stops";
         http1_end(c);
     }
 }
@@ -565,7 +580,7 @@ void http_server_abort(http_server *server)
 {
     for (list_node *node; (node = list_first(&server->connections));) {
         http1_connection *c = CONTAINER(node, http1_connection, siblings);
-        c->why = STR("the server stops");
+        c->why = "the server stops";
         http1_exchange_gone(c);
         http1_abort(c);
     }

@@ -29,6 +29,8 @@ typedef struct {
     slots *table;
     const router *routes;
     void *context; /* handed to every exchange */
+    exchange_home home;
+    void *serving; /* the connection whose request is being served; NULL once that is gone */
     list_node connections;
     bool draining;      /* every answer is the last on its connection */
     uint64_t date_at_s; /* the second that `date` was made in */
@@ -37,7 +39,7 @@ typedef struct {
 
 void http_server_init(http_server *server, net *n, slots *table, const router *routes, void *context);
 
-/** Idle connections close now, others after their answer. */
+/** Idle connections close now, others after their answer; what a transport keeps waiting (held_ops) is to be answered. */
 void http_server_drain(http_server *server);
 
 /** Cuts all connections; their exchanges are gone. */

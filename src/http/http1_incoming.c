@@ -26,6 +26,13 @@ static void check_rate(timer *t)
     loop_arm(c->server->net->loop, t, RATE_WINDOW_MS, check_rate);
 }
 
+const char *http1_body_refusal(const http_route *route, int status)
+{
+    if (status != 413)
+        return "out of memory\n";
+    return route->spec.too_large ? route->spec.too_large : "the request body is too large (option: max_body_bytes)\n";
+}
+
 int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at)
 {
     loop *l = c->server->net->loop;
@@ -104,9 +111,9 @@ static int take_piece(http1_connection *c, str piece)
 size_t http1_incoming_data(http1_connection *c, const char *at, size_t len)
 {
     size_t done = 0;
-    bool freed = false;
-    c->freed = &freed;
-    while (!freed && c->incoming) {
+    http_server *server = c->server;
+    server->serving = c;
+    while (server->serving && c->incoming) {
         size_t consumed;
         str piece = {NULL, 0};
         http1_body_result result = http1_body_next(&c->incoming->decoder, at + done, len - done, &consumed, &piece);
@@ -114,7 +121,9 @@ size_t http1_incoming_data(http1_connection *c, const char *at, size_t len)
         if (result == HTTP1_BODY_MORE)
             break;
         if (result == HTTP1_BODY_BAD) {
-            http1_refuse(c, c->incoming->decoder.status, str_from(c->incoming->decoder.reason));
+            http1_body_decoder bad = c->incoming->decoder;
+            http1_refuse(c, bad.status,
+                         str_from(bad.status == 413 ? http1_body_refusal(c->incoming->route, 413) : bad.reason));
             return len;
         }
         if (take_piece(c, piece)) {
@@ -123,7 +132,6 @@ size_t http1_incoming_data(http1_connection *c, const char *at, size_t len)
             return len;
         }
     }
-    if (!freed)
-        c->freed = NULL;
+    server->serving = NULL;
     return done;
 }

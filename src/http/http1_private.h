@@ -30,12 +30,10 @@ typedef struct {
     const http_site *site;
     list_node siblings;
     timer deadline;
-    loop_task task;   /* tells the route what `sent` has marked */
-    http1_head *head; /* of the request being read; NULL between requests */
-    size_t head_block_bytes;
+    loop_task task;           /* tells the route what `sent` has marked */
+    http1_head *head;         /* of the request being read; NULL between requests */
     http1_incoming *incoming; /* NULL when no body is being read */
     exchange *exchange;       /* waits for its answer */
-    bool *freed;              /* set when the connection goes: for callers further up the stack */
     bool keep_alive;          /* after the answer to the exchange */
     bool head_only;           /* the request being read is HEAD, as far as is known: a refusal has no body either */
     bool minor_0;             /* it is HTTP/1.0 */
@@ -45,10 +43,14 @@ typedef struct {
     bool eof;    /* nothing more will come */
     bool served; /* a request was answered here before */
     int status;  /* of the latest answer; 0: none */
-    str why;     /* static: what the log says of its end */
+    uint32_t head_block_bytes;
+    const char *why; /* static: what the log says of its end */
 } http1_connection;
 
 extern const exchange_ops http1_exchange_ops;
+
+/** A stream's operations once it carries the chunked body of an answer (http1_body_sink.c). */
+extern const sink_ops http1_body_sink_ops;
 
 /* http1_connection.c */
 
@@ -73,6 +75,9 @@ exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const 
 void http1_serve(http1_connection *c, weft_request *request);
 
 /* http1_incoming.c */
+
+/** What a client is told whose body the route will not take: static. */
+const char *http1_body_refusal(const http_route *route, int status);
 
 /** Begins a body whose head (len head_len, at `at`) was taken off the connection; takes the head on success, unless the body is streamed. 0 or
  * -ENOMEM. */

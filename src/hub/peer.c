@@ -35,6 +35,8 @@ void peer_open(peer *p)
     p->opened = true;
     if (p->rules->open)
         p->rules->open(peer_handle(p));
+    mem_free(p->since);
+    p->since = NULL;
 }
 
 void peer_receive(peer *p, const weft_message *message)
@@ -43,8 +45,17 @@ void peer_receive(peer *p, const weft_message *message)
         return;
     p->messages_in++;
     p->bytes_in += message->data.len;
-    if (p->rules->message)
+    peer_handler *handler = p->handler;
+    if (handler && handler->receive)
+        handler->receive(p, message);
+    else if (!handler && p->rules->message)
         p->rules->message(peer_handle(p), message);
+}
+
+static const char *transport_name(weft_transport transport)
+{
+    static const char *const names[] = {"other", "websocket", "sse", "stream", "long-poll"};
+    return (size_t)transport < sizeof names / sizeof *names ? names[transport] : names[0];
 }
 
 /* One line for each peer, when it goes. */
@@ -61,9 +72,8 @@ static void log_leave(const peer *p, int code, str reason)
     log_line(log, WEFT_LOG_INFO,
              "event=close transport=%s address=%s code=%d reason=\"%s\"%s%s%s messages_in=%" PRIu64
              " messages_out=%" PRIu64 " duration_ms=%" PRIu64,
-             who.transport == WEFT_TRANSPORT_WEBSOCKET ? "websocket" : "other", who.address, code, words,
-             limit ? " limit=\"" : "", limit ? limit : "", limit ? "\"" : "", p->messages_in, p->messages_out,
-             p->hub->loop->now_ms - p->opened_ms);
+             transport_name(who.transport), who.address, code, words, limit ? " limit=\"" : "", limit ? limit : "",
+             limit ? "\"" : "", p->messages_in, p->messages_out, p->hub->loop->now_ms - p->opened_ms);
 }
 
 void peer_leave(peer *p, int code, str reason)
@@ -76,6 +86,9 @@ void peer_leave(peer *p, int code, str reason)
         log_leave(p, code, reason);
     p->hub->limit = NULL;
     hub_unsubscribe_all(p->hub, p);
+    if (p->handler && p->handler->left)
+        p->handler->left(p);
+    p->handler = NULL;
     loop_defer(p->hub->loop, &p->task);
 }
 
@@ -89,6 +102,8 @@ static void peer_finish(peer *p)
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
     mem_free(p->reason);
+    mem_free(p->since);
+    mem_free(p->identity);
     p->id = 0;
     if (p->ops->free(p))
         return;
@@ -118,11 +133,21 @@ static void peer_drained(peer *p)
         p->rules->drain(peer_handle(p));
 }
 
+/* What a protocol answers needs room, but does not wait behind what lags as a program's sends do: its client, which may never catch up, is
+ * listened to. */
+static void listen_again(peer *p)
+{
+    if (p->handler && p->stop_reading & PAUSED_BY_QUEUE && queue_is_low(p))
+        peer_stop_reading(p, PAUSED_BY_QUEUE, false);
+}
+
 /* What calls and events have marked in this turn. */
 static void peer_task(loop_task *task)
 {
     peer *p = CONTAINER(task, peer, task);
     peer_open(p);
+    if (!p->leaving)
+        listen_again(p); /* before it is served, which fills the queue again */
     if (!p->leaving && p->n_lagging)
         hub_serve_lagging(p->hub, p);
     if (!p->leaving && (p->want_drain || p->stop_reading & PAUSED_BY_QUEUE)) {

@@ -17,6 +17,7 @@ typedef struct hub hub;
 typedef struct peer peer;
 typedef struct topic topic;
 typedef struct topic_message topic_message;
+typedef struct presence_change presence_change;
 
 /** What a route says of its peers: callbacks and limits. */
 typedef struct {
@@ -34,9 +35,12 @@ typedef struct {
 typedef struct {
     weft_transport transport;
     int (*send)(peer *p,
-                const weft_message *message);        /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
-    int (*deliver)(peer *p, topic_message *message); /* 0 or -ENOMEM */
-    int (*ping)(peer *p, str payload);
+                const weft_message *message); /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
+    int (*deliver)(peer *p, topic *t, uint64_t offset); /* a message of the topic; 0 or -ENOMEM */
+    /** Optional: tells the client that messages were skipped, and it goes on at the offset. 0 or -ENOMEM. */
+    int (*gap)(peer *p, topic *t, uint64_t next);
+    int (*say)(peer *p, str text);     /* a text of the protocol above it, behind what is queued; 0 or -ENOMEM */
+    int (*ping)(peer *p, str payload); /* WEFT_E_UNSUPPORTED where there are none */
     void (*close)(peer *p, int code, str reason); /* says goodbye on the wire; peer_leave() was called */
     void (*abort)(peer *p);                       /* cuts; likewise */
     void (*pause)(peer *p);                       /* p->stop_reading has changed */
@@ -46,6 +50,15 @@ typedef struct {
     bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
                                                                    and then says peer_ended() */
 } peer_ops;
+
+/** A protocol above a transport: it takes what the client sends in place of the route's `message`. Embedded in its owner. */
+typedef struct peer_handler peer_handler;
+struct peer_handler {
+    void (*receive)(peer *p, const weft_message *message); /* NULL: nothing is taken */
+    void (*left)(peer *p); /* the peer leaves: once; p->handler is freed by this. May be NULL */
+    /** Optional: tells the client who came and went. 0 or -ENOMEM. */
+    int (*presence)(peer *p, topic *t, const presence_change *change);
+};
 
 typedef struct {
     topic *topic;
@@ -69,18 +82,23 @@ struct peer {
     const peer_ops *ops;
     const peer_rules *rules;
     hub *hub;
+    peer_handler *handler; /* NULL: what comes is the program's */
     loop_task task;
     subscription *subscriptions;
     list_node timers; /* of weft_peer_after() */
     void *data;       /* weft_data() */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t opened_ms;
-    char *reason; /* of close; owned */
+    char *reason;   /* of close; owned */
+    char *since;    /* the cursor that the client came with, until `open` was called; owned, NULL for none */
+    char *identity; /* what presence lists; owned, NULL: not known yet */
     uint16_t n_subscriptions, n_lagging;
     uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
     uint16_t close_code;
     uint8_t stop_reading; /* PAUSED_BY_* */
     bool opened, leaving, want_drain;
+    bool named;  /* by the program: its client cannot choose another name */
+    bool listed; /* under its identity, which it keeps from then on (presence.h) */
 };
 
 /** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
@@ -89,7 +107,7 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
 /** Calls `open`, once; from the loop, before the first message. */
 void peer_open(peer *p);
 
-/** Calls `message` unless the peer is leaving. */
+/** Hands a message to the handler, or to `message`, unless the peer is leaving. */
 void peer_receive(peer *p, const weft_message *message);
 
 /** The peer is gone for the program from now on; `close` is called and the peer freed at the end of the turn. Once. The reason is copied. */

@@ -1,10 +1,12 @@
 /**
- * Topics: a ring of messages with an offset each, and subscriptions that are offsets into it.
+ * Topics: a ring of messages with a number each, and subscriptions that are places in it.
  *
- * Publishing appends to the ring and at once queues to every subscriber, so that program order holds. A large fan-out runs in slices: what is not
- * reached within FANOUT_SLICE_US goes on in the next turn, and until then a peer that something else is sent to catches up first. A peer whose
- * queue is at its limit lags: it keeps its offset and is served from the ring as its queue drains. What no subscription needs any more leaves the
- * ring.
+ * Publishing appends to the ring and at once queues to every subscriber, so that program order holds (fanout.c). A large fan-out runs in slices: what
+ * is not reached within FANOUT_SLICE_US goes on in the next turn, and until then a peer that something else is sent to catches up first. A peer whose
+ * queue is at its limit lags: it keeps its place and is served from the ring as its queue drains; so is one that asked for what came before. What
+ * neither a subscription nor the history needs leaves the ring (ring.c). Long polls are no peers: they wait for a topic, and are woken (waiters.c).
+ *
+ * A topic that nobody is subscribed to or waits for is idle: it goes TOPIC_LINGER_MS later, or when its history has, so that cursors hold meanwhile.
  */
 #ifndef WEFT_HUB_TOPIC_H
 #define WEFT_HUB_TOPIC_H
@@ -12,12 +14,19 @@
 #include "base/blob.h"
 #include "base/chunk.h"
 #include "base/map.h"
+#include "hub/cursor.h"
 #include "hub/peer.h"
 #include "net/net.h"
 
 /** The wire formats that a message is encoded for once, however many subscribers share it. */
 typedef enum {
     WIRE_WEBSOCKET,
+    WIRE_SSE,                /* an event, as an HTTP/1 chunk */
+    WIRE_LINE,               /* a JSON object and LF, as an HTTP/1 chunk */
+    WIRE_ENVELOPE_WEBSOCKET, /* a weft.v1 envelope as a frame */
+    WIRE_ENVELOPE_SSE,       /* as an event, as an HTTP/1 chunk */
+    WIRE_ENVELOPE,           /* as it is */
+    WIRE_OBJECT,             /* a JSON object, as it is */
     N_WIRES,
 } wire;
 
@@ -25,7 +34,8 @@ typedef enum {
 struct topic_message {
     blob *body;
     uint64_t except;        /* handle of the peer that does not get it */
-    chunk *images[N_WIRES]; /* made by the first subscriber of that wire format */
+    chunk *images[N_WIRES]; /* made by the first subscriber of that wire format; dropped when nobody lags */
+    uint64_t at_ms;         /* the clock when it was published */
 };
 
 typedef struct {
@@ -33,24 +43,40 @@ typedef struct {
     uint64_t next;  /* offset of the next message for it */
     uint32_t place; /* in the peer's subscriptions */
     bool lagging;
+    bool gap;      /* it has missed some, and is told before the next one */
+    bool resuming; /* it is on its way to what was the head when it came, and is not slow until it was there */
 } subscriber;
+
+typedef struct presence presence;
 
 struct topic {
     map_entry entry; /* keyed by the name */
     hub *hub;
     weft_topic_options options;
-    topic_message *ring;  /* message n is at n & (cap - 1) */
+    uint64_t epoch;
+    topic_message *ring;  /* message n is at n & (cap - 1); its number for clients is n + 1 */
     uint32_t cap;         /* a power of two, or 0 */
     uint64_t first, head; /* offsets of the oldest one kept and of the next one */
-    size_t bytes;         /* of the messages kept */
+    uint64_t images_from; /* no message before it has images */
+    uint64_t n_images;
+    size_t bytes; /* of the messages kept */
     subscriber *subscribers;
     uint32_t n_subscribers, cap_subscribers;
     uint32_t n_lagging;
-    uint32_t holds;       /* not freed while positive: somebody up the stack uses it */
-    uint64_t lag_floor;   /* no lagging subscription stands before this offset */
-    uint32_t reached;     /* subscribers below it have all messages before round_head */
+    uint32_t holds;     /* not freed while positive: somebody up the stack uses it */
+    uint64_t lag_floor; /* no lagging subscription stands before this offset */
+    uint32_t reached;   /* subscribers below it have all messages before round_head */
+    uint32_t n_waiters;
     uint64_t round_head;  /* the head when the unfinished fan-out last began at the first subscriber */
     list_node unfinished; /* in hub->unfinished while a fan-out is under way */
+    list_node waiters;    /* oldest first */
+    list_node waking;     /* in hub->waking while some of them are to be woken */
+    list_node idle;       /* in hub->idle while nobody wants it and it keeps nothing */
+    uint64_t idle_at_ms;  /* since when nobody wants it, when `idling` */
+    uint64_t asked_turn;  /* of the loop, when hub_topic() last gave it away */
+    bool idling;
+    timer clock;        /* the oldest message grows too old, or the idle topic goes */
+    presence *presence; /* NULL: off, or nobody was there yet */
     char name[];
 };
 
@@ -58,6 +84,10 @@ enum {
     TOPIC_MAX_NAME_BYTES = 255,
     TOPIC_RING_MESSAGES = 1024,
     TOPIC_RING_BYTES = 4 << 20,
+    TOPIC_HISTORY_BYTES = 1 << 20,
+    TOPIC_HISTORY_AGE_MS = 300000,
+    TOPIC_LINGER_MS = 60000,
+    HUB_MAX_TOPICS = 100000,
     FANOUT_SLICE_US = 2000,
 };
 
@@ -75,35 +105,115 @@ struct hub {
     weft *app;
     map topics;
     const topic_rule *const *rules; /* the application's; the first that matches counts */
-    list_node unfinished;           /* topics whose fan-out goes on in the next turn */
+    size_t max_topics;
+    uint32_t max_subscriptions; /* of one peer */
+    list_node unfinished;       /* topics whose fan-out goes on in the next turn */
+    list_node waking;           /* topics whose waiters are to be woken */
+    list_node idle;             /* topics that nobody wants and that keep nothing, longest unwanted first */
     timer slice;
+    timer wake_slice;
+    loop_task wake;
     str view;           /* the message being delivered */
     bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
     bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
-    const char *limit;  /* the setting that the next peer_leave() is due to; NULL: none */
-    uint64_t dropped;   /* messages that a slow subscriber did not get */
+    /* The setting that a WEFT_E_TOO_LARGE or the next peer_leave() is due to; NULL: none. Who tells it clears it. */
+    const char *limit;
+    /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */
+    uint64_t dropped[WEFT_SLOW_LATEST + 1];
     uint64_t n_peers;
+    map sessions;            /* clients without a connection of their own, by id (transport/sessions.h) */
+    struct poll_memo *polls; /* the answer that polls of this turn share (transport/poll.c); NULL: none */
+    uint8_t secret[16];      /* that epochs are made with */
+    uint64_t n_epochs;
 };
 
 /** 0 or -errno. */
 int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *rules);
 
-/** No peer may be left. */
+/** No peer or waiter may be left; topics go. */
 void hub_done(hub *h);
 
 /** True for 1-255 bytes of UTF-8 without control characters. */
 bool topic_name_valid(str name);
 
+/** True for the name of an event: at most 255 bytes of UTF-8 without CR, LF or NUL, which no transport could carry. */
+bool topic_event_valid(str event);
+
 /** True when `pattern`, in which `*` stands for any bytes, matches the whole name. */
 bool topic_pattern_matches(str pattern, str name);
 
-/** 0, WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (too many), -ENOMEM. Subscribed already is 0. */
-int hub_subscribe(hub *h, peer *p, str name);
+/** The topic of that name, made if it is not there: 0, WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. It stays until the end of
+ * this turn at least. */
+int hub_topic(hub *h, str name, topic **ret_topic);
+
+/** The topic of that name, or NULL. */
+topic *hub_find_topic(const hub *h, str name);
+
+/** The first topic (after == NULL) or the next, in no order; NULL at the end. */
+topic *hub_next_topic(const hub *h, const topic *after);
+
+static inline str topic_name(const topic *t)
+{
+    return t->entry.key;
+}
+
+/** A message that the ring keeps: offsets from t->first to below t->head. */
+static inline topic_message *topic_message_at(const topic *t, uint64_t offset)
+{
+    return &t->ring[offset & (t->cap - 1)];
+}
+
+/** The cursor of a message. */
+static inline cursor topic_cursor_of(const topic *t, uint64_t offset)
+{
+    return (cursor){t->epoch, offset + 1};
+}
+
+/** The cursor after which the message at `next` comes. */
+static inline cursor topic_cursor_before(const topic *t, uint64_t next)
+{
+    return (cursor){t->epoch, next};
+}
+
+/** The shared image of a message in a wire format; whoever makes one says so with topic_keep_image(). */
+static inline chunk *topic_image(const topic *t, uint64_t offset, wire format)
+{
+    return topic_message_at(t, offset)->images[format];
+}
+
+/** Takes the reference. */
+void topic_keep_image(topic *t, uint64_t offset, wire format, chunk *image);
+
+/** Where somebody who asks for `from` begins: the offset of the next message; *ret_gap when messages in between are gone, or the cursor is foreign. */
+uint64_t topic_resume(const topic *t, since from, bool *ret_gap);
+
+/** What came of a subscription. */
+typedef struct {
+    topic *topic;
+    cursor at; /* what follows comes after it */
+    bool gap;
+} subscribed;
+
+/** Subscribes, and queues nothing yet: hub_serve() does, and the loop does by itself at the end of the turn. Without ret_done the transport is told of a
+ * gap. Subscribed already is 0, and changes nothing (ret_done then tells the subscription's own place).
+ * WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (too many; h->limit names it), -ENOMEM. */
+int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done);
+
+/** Queues what the peer's lagging subscriptions have asked for, as far as there is room. */
+void hub_serve(hub *h, peer *p);
+
 void hub_unsubscribe(hub *h, peer *p, str name);
 void hub_unsubscribe_all(hub *h, peer *p);
 
-/** Publishes to the subscribers of this loop; takes the reference to the blob, on failure too. 0 or -ENOMEM. */
-int hub_publish(hub *h, str name, blob *body, uint64_t except);
+/** Where a message got its place. */
+typedef struct {
+    cursor at;
+    uint32_t n_subscribers; /* waiting polls too */
+} publication;
+
+/** Publishes to the subscribers of this loop; takes the reference to the blob, on failure too. ret_done may be NULL, and then a topic that nobody wants and
+ * that keeps no history is not made. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
+int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done);
 
 /** Before something else is queued to a peer: what was published to it goes first. */
 void hub_catch_up(hub *h, peer *p);
@@ -116,5 +226,21 @@ static inline bool hub_knows_text(const hub *h, str data)
 
 /** The queue of a peer with lagging subscriptions has room again. */
 void hub_serve_lagging(hub *h, peer *p);
+
+/** Who waits for a topic without being a peer: a long poll. Embedded in its owner; zeroed waits for nothing. */
+typedef struct waiter waiter;
+struct waiter {
+    list_node node;
+    topic *topic;
+    uint64_t next; /* the offset that it waits for */
+    /** From the loop, once there is something from `next` on; it waits no longer. */
+    void (*wake)(waiter *w);
+};
+
+/** Begins to wait at t->head, which must be w->next. */
+void topic_wait(topic *t, waiter *w);
+
+/** Not waiting is fine. */
+void topic_stop_waiting(waiter *w);
 
 #endif

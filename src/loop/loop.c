@@ -59,6 +59,11 @@ static uint64_t monotonic_ns(void)
     return (uint64_t)now.tv_sec * 1000 * NS_PER_MS + (uint64_t)now.tv_nsec;
 }
 
+uint64_t loop_clock_us(void)
+{
+    return monotonic_ns() / 1000;
+}
+
 /* Rounded down, while loop_arm() rounds up: so no timer is early by a part of a millisecond. */
 static uint64_t monotonic_ms(void)
 {

@@ -54,7 +54,7 @@ struct loop {
     list_node round_end;      /* among the tasks while they run */
     list_node tasks;          /* oldest first */
     void *owner;              /* whoever built the loop: handed to notes */
-    uint64_t n_wakes;         /* epoll_wait calls, for tests and metrics */
+    uint64_t n_wakes;         /* epoll_wait calls: which turn this is */
     int event, n_events;      /* the batch: next one to look at, and its end */
     struct epoll_event events[LOOP_EVENTS];
 };
@@ -72,6 +72,9 @@ void loop_refuse_notes(loop *l);
 
 /** One turn; waits at most timeout_ms (-1: as long as it takes; less when timers or tasks are due). 0 or -errno. */
 int loop_step(loop *l, int timeout_ms);
+
+/** CLOCK_MONOTONIC, for measuring what is shorter than a turn. */
+uint64_t loop_clock_us(void);
 
 /** An epoll descriptor that is readable when loop_step() has work, timers and tasks included. It stays the loop's.
  * -errno when there is no descriptor for the clock. */
@@ -100,10 +103,10 @@ void loop_unwatch(loop *l, loop_source *source);
 /** fire(t) runs at the first turn that is at least after_ms later than this call; 0: the next time that timers run. */
 void loop_arm(loop *l, timer *t, uint64_t after_ms, timer_fn fire);
 
-/** Not armed is fine. */
 /** The same for deadlines of seconds, without a look at the clock: counted from l->now_ms, so early by as long as the turn has taken. */
 void loop_arm_roughly(loop *l, timer *t, uint64_t after_ms, timer_fn fire);
 
+/** Not armed is fine. */
 void loop_cancel(loop *l, timer *t);
 
 static inline bool loop_task_queued(const loop_task *task)

@@ -20,6 +20,7 @@ typedef struct {
     str head;
     str body;
     chunk *owner;
+    bool in_chunk; /* body stands inside an HTTP/1 chunk of its own (proto/http1_chunk.h): such a sink takes it whole */
     bool room_in_front; /* the head.len bytes before body are the caller's and free: the head may be put there */
 } sink_piece;
 

@@ -279,7 +279,7 @@ static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
                           room); /* a closed one's number may be another's by now */
 }
 
-static const sink_ops stream_sink_ops = {
+const sink_ops stream_sink_ops = {
     .write = stream_write,
     .write_file = stream_write_file,
     .pause = stream_pause,

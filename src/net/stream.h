@@ -48,6 +48,9 @@ struct stream {
     bool paused, notify, feed, lost, stalled, ending, lingering, read_closed, is_unix, closed;
 };
 
+/** What a stream's sink does. */
+extern const sink_ops stream_sink_ops;
+
 /** Takes the descriptor (non-blocking), on failure too. Nothing is read before stream_start(). NULL when there is no memory. */
 stream *stream_new(net *n, int fd, bool is_unix);
 

@@ -1,5 +1,6 @@
 #include "proto/json.h"
 #include "base/utf8.h"
+#include "proto/json_text.h"
 
 typedef enum {
     WANT_VALUE,
@@ -22,11 +23,6 @@ typedef struct {
 
 _Static_assert(JSON_MAX_DEPTH <= 64, "scanner.objects has a bit for each level");
 
-static bool is_space(char c)
-{
-    return c == ' ' || c == '\n' || c == '\r' || c == '\t';
-}
-
 static bool is_digit(char c)
 {
     return c >= '0' && c <= '9';
@@ -35,29 +31,6 @@ static bool is_digit(char c)
 static bool is_hex(char c)
 {
     return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-}
-
-/** True when a byte of the word is a quote, a backslash or a control character. Each subtraction borrows from the bytes
- * above one that matches, so this tells that there is a match and not where. */
-static bool has_special(uint64_t word)
-{
-    const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
-    uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
-    return (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & highs;
-}
-
-/** Bytes that stand for themselves in a string. */
-static size_t plain_run(const char *at, size_t len)
-{
-    size_t i = 0;
-    for (uint64_t word; len - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, at + i, sizeof word);
-        if (has_special(word))
-            break;
-    }
-    while (i < len && (unsigned char)at[i] >= 0x20 && at[i] != '"' && at[i] != '\\')
-        i++;
-    return i;
 }
 
 static bool skip(scanner *s, char c)
@@ -79,7 +52,7 @@ static bool skip_digits(scanner *s)
 static void skip_space(scanner *s)
 {
     size_t start = s->i;
-    while (s->i < s->text.len && is_space(s->text.at[s->i]))
+    while (s->i < s->text.len && json_is_space(s->text.at[s->i]))
         s->i++;
     s->n_space += s->i - start;
 }
@@ -114,7 +87,7 @@ static bool string(scanner *s)
         return false;
     const char *start = s->text.at + s->i;
     for (;;) {
-        s->i += plain_run(s->text.at + s->i, s->text.len - s->i);
+        s->i += json_plain_run(s->text.at + s->i, s->text.len - s->i);
         if (skip(s, '"'))
             return utf8_valid(start, (size_t)(s->text.at + s->i - 1 - start));
         if (!skip(s, '\\') || !escape(s))
@@ -246,21 +219,11 @@ int64_t json_check(str text)
     return s.want == WANT_NOTHING ? (int64_t)(text.len - s.n_space) : WEFT_E_JSON;
 }
 
-/** The offset behind the string whose quote stands at i. */
-static size_t string_end(str text, size_t i)
-{
-    for (i++;; i += 2) { /* a backslash and what it escapes; the digits of \uXXXX are plain */
-        i += plain_run(text.at + i, text.len - i);
-        if (text.at[i] == '"')
-            return i + 1;
-    }
-}
-
 /** The offset of the next white space outside strings. */
 static size_t dense_end(str text, size_t i)
 {
-    while (i < text.len && !is_space(text.at[i]))
-        i = text.at[i] == '"' ? string_end(text, i) : i + 1;
+    while (i < text.len && !json_is_space(text.at[i]))
+        i = text.at[i] == '"' ? json_string_end(text, i) : i + 1;
     return i;
 }
 

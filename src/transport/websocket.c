@@ -3,7 +3,6 @@
 #include "proto/ws_decoder.h"
 #include "transport/websocket_route.h"
 #include <errno.h>
-#include <time.h>
 
 enum {
     MAX_REPLY_BYTES = 64 * 1024, /* unsent answers to pings; with more the peer is not read from */
@@ -115,6 +114,11 @@ void websocket_discard(websocket *ws)
     peer_leave(&ws->peer, WS_CODE_ABNORMAL, (str){NULL, 0});
 }
 
+peer *websocket_peer(websocket *ws)
+{
+    return &ws->peer;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ sending */
 
 static int put_frame(websocket *ws, ws_opcode opcode, str payload)
@@ -130,8 +134,29 @@ static int put_frame(websocket *ws, ws_opcode opcode, str payload)
     return ws->sink->ops->write(ws->sink, &piece);
 }
 
+static int websocket_say(peer *p, str text)
+{
+    return put_frame(websocket_of(p), WS_TEXT, text);
+}
+
+/* A message outside any topic, where messages have an encoding. */
+static int send_encoded(websocket *ws, const weft_message *message)
+{
+    const encoding *as = ws->route->encoding;
+    message_text text = {.event = message->event, .data = message->data, .kind = message->kind};
+    chunk *payload = chunk_new(blocks_of(ws), as->len(&text));
+    if (!payload)
+        return -ENOMEM;
+    payload->len = as->put(payload->bytes, &text);
+    int error = put_frame(ws, WS_TEXT, (str){payload->bytes, payload->len});
+    chunk_unref(blocks_of(ws), payload);
+    return error;
+}
+
 static int websocket_send(peer *p, const weft_message *message)
 {
+    if (websocket_of(p)->route->encoding)
+        return send_encoded(websocket_of(p), message);
     return put_frame(websocket_of(p), message->kind == WEFT_BINARY ? WS_BINARY : WS_TEXT, message->data);
 }
 
@@ -154,15 +179,56 @@ static chunk *make_image(pool *blocks, blob *body)
     return image;
 }
 
-static int websocket_deliver(peer *p, topic_message *message)
+static size_t text_header(size_t len, char *ret_header)
+{
+    return ws_header_put(&(ws_header){.opcode = WS_TEXT, .fin = true, .len = len}, ret_header);
+}
+
+/* The header ends where the payload begins. */
+static void put_header_in_front(char *payload, size_t len)
+{
+    char header[WS_MAX_HEADER_BYTES];
+    size_t header_len = text_header(len, header);
+    memcpy(payload - header_len, header, header_len);
+}
+
+static int deliver_encoded(websocket *ws, topic *t, uint64_t offset)
+{
+    const encoding_frame frame = {ws->route->encoding, ws->route->format, WS_MAX_HEADER_BYTES, 0, put_header_in_front};
+    char header[WS_MAX_HEADER_BYTES];
+    chunk *image = encoding_image(t, offset, &frame);
+    if (!image)
+        return -ENOMEM;
+    size_t unused = WS_MAX_HEADER_BYTES - text_header(image->len - WS_MAX_HEADER_BYTES, header);
+    sink_piece piece = {.body = {image->bytes + unused, image->len - unused}, .owner = image};
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+static int websocket_gap(peer *p, topic *t, uint64_t next)
 {
     websocket *ws = websocket_of(p);
-    chunk *image = message->images[WIRE_WEBSOCKET];
+    char id[CURSOR_BYTES];
+    buf text = {0};
+    if (!ws->route->encoding || !ws->route->encoding->gap)
+        return 0;
+    int error = ws->route->encoding->gap(&text, topic_name(t), (str){id, cursor_put(topic_cursor_before(t, next), id)});
+    if (!error)
+        error = websocket_say(p, buf_str(&text));
+    buf_done(&text);
+    return error;
+}
+
+static int websocket_deliver(peer *p, topic *t, uint64_t offset)
+{
+    websocket *ws = websocket_of(p);
+    if (ws->route->encoding)
+        return deliver_encoded(ws, t, offset);
+    chunk *image = topic_image(t, offset, WIRE_WEBSOCKET);
     if (!image) {
-        image = make_image(blocks_of(ws), message->body);
+        image = make_image(blocks_of(ws), topic_message_at(t, offset)->body);
         if (!image)
             return -ENOMEM;
-        message->images[WIRE_WEBSOCKET] = image;
+        topic_keep_image(t, offset, WIRE_WEBSOCKET, image);
     }
     sink_piece piece = {.body = {image->bytes, image->len}, .owner = image};
     if (image->body)
@@ -170,17 +236,10 @@ static int websocket_deliver(peer *p, topic_message *message)
     return ws->sink->ops->write(ws->sink, &piece);
 }
 
-static uint64_t clock_us(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
-}
-
 static int websocket_ping(peer *p, str payload)
 {
     websocket *ws = websocket_of(p);
-    ws->pinged_us = clock_us();
+    ws->pinged_us = loop_clock_us();
     return put_frame(ws, WS_PING, payload);
 }
 
@@ -357,7 +416,7 @@ static void take_pong(websocket *ws, str payload)
         ws->own_ping = false;
         return;
     }
-    uint64_t round_trip_us = ws->pinged_us ? clock_us() - ws->pinged_us : 0;
+    uint64_t round_trip_us = ws->pinged_us ? loop_clock_us() - ws->pinged_us : 0;
     ws->pinged_us = 0;
     if (!ws->peer.leaving && ws->route->rules.pong)
         ws->route->rules.pong(peer_handle(&ws->peer), payload,
@@ -552,6 +611,8 @@ static const peer_ops websocket_peer_ops = {
     .transport = WEFT_TRANSPORT_WEBSOCKET,
     .send = websocket_send,
     .deliver = websocket_deliver,
+    .gap = websocket_gap,
+    .say = websocket_say,
     .ping = websocket_ping,
     .close = websocket_close,
     .abort = websocket_abort,

@@ -1,18 +1,17 @@
 #include "base/mem.h"
 #include "base/texts.h"
 #include "proto/ws_handshake.h"
+#include "transport/undecided.h"
 #include "transport/websocket_route.h"
 #include <errno.h>
 
 /* A request that the program has not decided on yet. */
 typedef struct {
+    undecided base;
     const websocket_route *route;
-    hub *hub;
-    exchange *exchange;
-    timer deadline;
     char key[24];        /* a valid key has this length */
     char subprotocols[]; /* offered, comma-separated, NUL-terminated */
-} undecided;
+} undecided_upgrade;
 
 /* ------------------------------------------------------------------------------------------------------------ options */
 
@@ -105,6 +104,7 @@ typedef struct {
     hub *hub;
     str key;
     str subprotocol;
+    const weft_request *request; /* NULL when it was decided later */
 } acceptance;
 
 static int put_head(buf *head, const acceptance *a, const exchange *e)
@@ -127,18 +127,20 @@ static int accept_exchange(exchange *e, const acceptance *a)
     else
         error = e->ops->switch_protocol(e, buf_str(&head), &s);
     buf_done(&head);
-    if (!error)
+    if (!error) {
         websocket_start(ws, s);
-    else if (ws)
+        if (a->route->attach)
+            a->route->attach(websocket_peer(ws), a->request, a->route->owner);
+    } else if (ws)
         websocket_discard(ws);
     return error;
 }
 
-static int undecided_accept(exchange *e, const char *subprotocol)
+static int upgrade_accept(exchange *e, const char *subprotocol)
 {
-    undecided *u = e->upgrade_state;
+    undecided_upgrade *u = e->held_state;
     str list = str_from(u->subprotocols);
-    acceptance a = {u->route, u->hub, {u->key, sizeof u->key}, str_from(subprotocol)};
+    acceptance a = {u->route, e->context, {u->key, sizeof u->key}, str_from(subprotocol), NULL};
     if (!subprotocol)
         a.subprotocol = preferred(u->route, list);
     else if (!offered(list, a.subprotocol))
@@ -146,19 +148,7 @@ static int undecided_accept(exchange *e, const char *subprotocol)
     return accept_exchange(e, &a);
 }
 
-static void undecided_forget(exchange *e)
-{
-    undecided *u = e->upgrade_state;
-    loop_cancel(u->hub->loop, &u->deadline);
-    mem_free(u);
-}
-
-static const upgrade_ops undecided_ops = {undecided_accept, undecided_forget};
-
-static void undecided_too_long(timer *t)
-{
-    exchange_refuse(CONTAINER(t, undecided, deadline)->exchange, 503, STR("nobody decided on this request in time\n"));
-}
+static const held_ops undecided_ops = {.accept = upgrade_accept, .forget = undecided_forget};
 
 /* All Sec-WebSocket-Protocol fields as one list. 0 or -ENOMEM. */
 static int join_subprotocols(const weft_request *request, buf *list)
@@ -174,21 +164,18 @@ static int join_subprotocols(const weft_request *request, buf *list)
     return 0;
 }
 
-static undecided *undecided_new(exchange *e, const websocket_route *route, str key, str subprotocols)
+/* Waits for the program. False when there is no memory. */
+static bool hold(exchange *e, const websocket_route *route, str key, str subprotocols)
 {
-    undecided *u = mem_zero(sizeof *u + subprotocols.len + 1);
+    undecided_upgrade *u =
+        undecided_new(e, sizeof *u + subprotocols.len + 1, &undecided_ops, route->options.accept_timeout_ms);
     if (!u)
-        return NULL;
+        return false;
     u->route = route;
-    u->hub = e->context;
-    u->exchange = e;
     memcpy(u->key, key.at, sizeof u->key);
     if (subprotocols.len)
         memcpy(u->subprotocols, subprotocols.at, subprotocols.len);
-    loop_arm(u->hub->loop, &u->deadline, route->options.accept_timeout_ms, undecided_too_long);
-    e->upgrade = &undecided_ops;
-    e->upgrade_state = u;
-    return u;
+    return true;
 }
 
 /* RFC 6455 §4.2.2: what was wrong with the handshake. */
@@ -198,6 +185,14 @@ static void refuse_handshake(exchange *e, const ws_handshake *handshake)
     if (handshake->status == 405)
         buf_put_str(&e->fields, STR("Allow: GET\r\n"));
     exchange_refuse(e, handshake->status, str_from(handshake->reason));
+}
+
+/* The origins of a route of topics come besides the page's own, as with its other carriers. */
+static bool origin_allowed(const websocket_route *route, const ws_handshake *handshake)
+{
+    if (ws_origin_allowed(handshake->origin, handshake->host, route->options.origins))
+        return true;
+    return route->attach && ws_origin_allowed(handshake->origin, handshake->host, NULL);
 }
 
 void websocket_serve(exchange *e, const weft_request *request, void *user)
@@ -210,16 +205,18 @@ void websocket_serve(exchange *e, const weft_request *request, void *user)
         refuse_handshake(e, &handshake);
         return;
     }
-    if (!ws_origin_allowed(handshake.origin, handshake.host, route->options.origins)) {
+    if (!origin_allowed(route, &handshake)) {
         exchange_refuse(e, 403, STR("this origin may not connect here (option: origins)\n"));
         return;
     }
     if (join_subprotocols(request, &list)) {
         exchange_refuse(e, 500, STR("out of memory\n"));
+    } else if (route->needs && !preferred(route, buf_str(&list)).len) {
+        exchange_refuse(e, 400, str_from(route->needs));
     } else if (!route->options.request) {
-        acceptance a = {route, e->context, handshake.key, preferred(route, buf_str(&list))};
+        acceptance a = {route, e->context, handshake.key, preferred(route, buf_str(&list)), request};
         accept_exchange(e, &a);
-    } else if (undecided_new(e, route, handshake.key, buf_str(&list))) {
+    } else if (hold(e, route, handshake.key, buf_str(&list))) {
         route->options.request((weft_exchange){e->id}, request, route->options.user);
     } else {
         exchange_refuse(e, 500, STR("out of memory\n"));

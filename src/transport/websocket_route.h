@@ -4,11 +4,20 @@
 #ifndef WEFT_TRANSPORT_WEBSOCKET_ROUTE_H
 #define WEFT_TRANSPORT_WEBSOCKET_ROUTE_H
 
+#include "transport/encoding.h"
 #include "transport/websocket.h"
 
 struct websocket_route {
     peer_rules rules;
     weft_websocket_options options; /* lists deep-copied, defaults filled in */
+
+    /* What a route of topics adds; zero for weft_websocket(). */
+    const encoding *encoding; /* of messages, as text frames; NULL: their data is the frame */
+    wire format;              /* of its images */
+    const char *needs; /* what is said with 400 to whoever offers none of the subprotocols; NULL: none is needed */
+    /** A new peer, in the turn of its request and before `open`: sets its handler, subscribes. May close it. */
+    void (*attach)(peer *p, const weft_request *request, const void *owner);
+    const void *owner;
 };
 
 typedef struct websocket websocket;
@@ -18,6 +27,8 @@ websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol);
 
 /** Before websocket_start(): takes it back. */
 void websocket_discard(websocket *ws);
+
+peer *websocket_peer(websocket *ws);
 
 /** Gives it its connection. */
 void websocket_start(websocket *ws, sink *s);

@@ -30,7 +30,7 @@ static cost spent(void)
     return (cost){mem_count(), app->net.n_receives, app->net.n_sends, app->loop.n_wakes};
 }
 
-static cost since(cost before)
+static cost cost_since(cost before)
 {
     cost now = spent();
     return (cost){now.allocations - before.allocations, now.receives - before.receives, now.sends - before.sends,
@@ -73,7 +73,7 @@ static void check_echo(int depth)
     cost before = spent();
     for (uint64_t i = 0; i < n_rounds; i++)
         echo_round(depth, (char)('a' + i % 26));
-    cost c = since(before);
+    cost c = cost_since(before);
     print_message("# %d clients, depth %d, %lu messages: %lu allocations, %lu recv, %lu send, %lu epoll_wait\n",
                   N_CLIENTS, depth, n_rounds * N_CLIENTS * (uint64_t)depth, c.allocations, c.receives, c.sends,
                   c.wakes);
@@ -129,7 +129,7 @@ static void cost__of_a_broadcast(void **state)
     cost before = spent();
     for (int i = 0; i < N_ROUNDS; i++)
         broadcast_round(publisher, (char)('a' + i % 26));
-    cost c = since(before);
+    cost c = cost_since(before);
     print_message("# %d messages to %d subscribers, %d a turn: %lu allocations, %lu recv, %lu send, %lu epoll_wait\n",
                   N_ROUNDS * N_AT_ONCE, N_CLIENTS, N_AT_ONCE, c.allocations, c.receives, c.sends, c.wakes);
     assert_int_equal(c.allocations, 0);

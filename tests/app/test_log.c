@@ -48,6 +48,31 @@ static void log__names_the_reason_and_the_limit_of_a_peers_end(void **state)
     assert_int_equal(count("\n"), 1);
 }
 
+static void subscribe_twice(weft_peer who, const weft_message *message)
+{
+    (void)message;
+    assert_int_equal(weft_subscribe(who, "a", NULL), 0);
+    weft_send_text(who, weft_strerror(weft_subscribe(who, "b", NULL)));
+}
+
+/* A refusal is told to the program: whoever leaves next does not go because of it. */
+static void log__names_no_limit_that_another_call_met(void **state)
+{
+    (void)state;
+    weft_free(app);
+    app = weft_new(&(weft_options){.log = keep_line, .max_subscriptions = 1});
+    serve(&(weft_websocket_options){.message = subscribe_twice});
+    int asking = client_open(url, "/"), leaving = client_open(url, "/");
+    client_send_text(asking, "more");
+    client_expect_text(asking, weft_strerror(WEFT_E_TOO_LARGE));
+    client_send_close(leaving, 1000, "");
+    client_expect_close(leaving, 1000);
+    client_expect_end(leaving);
+    assert_int_equal(count("code=1000"), 1);
+    assert_int_equal(count("limit="), 0);
+    close(asking);
+}
+
 static void log__is_not_broken_by_a_strangers_words(void **state)
 {
     (void)state;
@@ -83,6 +108,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(log__names_the_reason_and_the_limit_of_a_peers_end, start_logged, stop_logged),
+        cmocka_unit_test_setup_teardown(log__names_no_limit_that_another_call_met, start_logged, stop_logged),
         cmocka_unit_test_setup_teardown(log__is_not_broken_by_a_strangers_words, start_logged, stop_logged),
         cmocka_unit_test_setup_teardown(log__says_how_an_http_connection_ended, start_logged, stop_logged),
     };

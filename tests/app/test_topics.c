@@ -136,7 +136,7 @@ static void subscribe_badly(weft_peer who)
     results[2] = weft_subscribe(who, "a\nb", NULL);
     results[3] = weft_subscribe(who, "\xff", NULL);
     results[4] = weft_subscribe(who, long_name, NULL);
-    results[5] = weft_subscribe(who, "a", "start");
+    results[5] = weft_publish_text(app, "a\xc2\x85", "x"); /* a control character of two bytes */
     results[6] = weft_publish_text(app, long_name, "x");
     results[7] = weft_publish_text(app, "", "x");
     results[8] = weft_publish_text(app, "a\x7f", "x");

@@ -11,10 +11,11 @@ mapfile -t warnings < <(sed -n "/^warnings = \[/,/^\]/s/^ *'\(-W[^']*\)',\$/\1/p
 [ ${#warnings[@]} -gt 0 ]
 flags=(-std=gnu17 -D_GNU_SOURCE -fvisibility=hidden -O1 -Wall -Wextra -Werror "${warnings[@]}" -Iinclude -c -o /dev/null)
 
-# The page that the build turns into C.
-if [ -f src/cli/demo/index.html ]; then
-    gcc -o "$made/embed" src/cli/embed.c
+# The files that the build turns into C.
+if [ -f tools/embed.c ]; then
+    gcc -o "$made/embed" tools/embed.c
     "$made/embed" src/cli/demo/index.html "$made/demo_page.c" "$made/demo_page.h" demo_page
+    "$made/embed" js/weft.js "$made/weft_js.c" "$made/weft_js.h" weft_js
 fi
 
 # One line a file: the compiler, what the file may see, the file.
@@ -23,10 +24,11 @@ for compiler in gcc clang; do
     for file in src/*/*.c; do
         case $file in
         src/cli/*) printf '%s -I%s %s\n' "$compiler" "$made" "$file" ;;
+        src/transport/*) printf '%s -Isrc -I%s %s\n' "$compiler" "$made" "$file" ;;
         *) printf '%s -Isrc %s\n' "$compiler" "$file" ;;
         esac
     done
-    for file in "$made"/*.c examples/*.c tests/conformance/*.c; do
+    for file in "$made"/*.c tools/*.c examples/*.c tests/conformance/*.c; do
         printf '%s -Iinclude %s\n' "$compiler" "$file"
     done
 done | flags="${flags[*]}" xargs -P "$(nproc)" -L 1 sh -c '"$0" $flags "$@"'

@@ -6,6 +6,7 @@ import http from 'node:http';
 import { describe, it } from 'node:test';
 import { BINARY, RawConnection, RawWebSocket, TEXT, told } from './support/raw-websocket.mjs';
 import { becomesTrue, binaryOf, freePort, occupyPort, run, start, within } from './support/program.mjs';
+import { environment } from './support/served.mjs';
 import { connect } from './support/ws-client.mjs';
 
 const WEFT = binaryOf('WEFT');
@@ -38,7 +39,7 @@ function helping() {
         it(`weft ${word} tells the usage and every command`, async (t) => {
             const text = await helpOf(t, word);
             assert.match(text, /^usage: weft COMMAND/m);
-            assert.match(text, /^ +demo +\w/m);
+            for (const command of ['serve', 'check-config', 'print-config', 'publish', 'demo']) assert.match(text, new RegExp(`^ +${command} +\\w`, 'm'));
             assert.match(text, /weft COMMAND --help/);
         });
     }
@@ -50,12 +51,28 @@ function helping() {
             assert.match(text, /^ +--ws-port N .*8080/m);
         });
     }
+    for (const command of ['serve', 'check-config', 'print-config']) {
+        for (const args of [[command, '--help'], [command, '-h'], [command, 'public', '--port', '--help'], ['help', command]]) {
+            it(`weft ${args.join(' ')} tells every setting`, async (t) => {
+                const text = await helpOf(t, ...args);
+                assert.match(text, new RegExp(`^usage: weft ${command} \\[DIR\\] \\[OPTIONS\\]\n`));
+                assert.match(text, /^ +--history N +\w/m);
+                assert.match(text, /^ +--listen URL \.\.\. +\w/m);
+            });
+        }
+    }
+    it('weft publish --help tells its options', async (t) => {
+        const text = await helpOf(t, 'publish', '--help');
+        assert.match(text, /^usage: weft publish TOPIC \[DATA\|-\] \[OPTIONS\]\n/);
+        assert.match(text, /^ +--lines +\w/m);
+        assert.match(text, /--server URL[^]*default http:\/\/127\.0\.0\.1:3000\n/);
+    });
     it('weft --version tells the version in the header', async (t) => {
         assert.equal(await helpOf(t, '--version'), `weft ${VERSION}\n`);
     });
-    for (const word of ['--help', '--version', 'demo --help']) {
+    for (const word of ['--help', '--version', 'demo --help', 'serve --help', 'print-config', 'check-config']) {
         it(`weft ${word} onto a full disk is a failure`, async (t) => {
-            const [how, , stderr] = await run(t, 'sh', ['-c', `exec "$0" ${word} >/dev/full`, WEFT]);
+            const [how, , stderr] = await run(t, 'sh', ['-c', `exec "$0" ${word} >/dev/full`, WEFT], environment());
             assert.deepEqual([how, stderr], ['status 1', 'weft: cannot write: No space left on device\n']);
         });
     }
@@ -76,6 +93,7 @@ function mistakes() {
     refuses(['a-very-long-command-that-nobody-has-ever-heard-of'],
         'weft: unknown command "a-very-long-command-that-nobody-has-ever-heard-of"; see weft --help');
     refuses(['help', 'dmo'], 'weft: unknown command "dmo"; did you mean "demo"?');
+    refuses(['srve'], 'weft: unknown command "srve"; did you mean "serve"?');
     refuses(['--verison'], 'weft: unknown option "--verison"; did you mean "--version"?');
     refuses(['-x'], 'weft: unknown option "-x"; see weft --help');
     refuses(['demo', '--prot', '1'], 'weft demo: unknown option "--prot"; did you mean "--port"?');

@@ -6,6 +6,7 @@
 
 static slots the_table;
 static pool the_pool;
+static const exchange_home the_home = {&the_table, &the_pool};
 
 static int start(void **state)
 {
@@ -40,7 +41,7 @@ static const exchange_ops carrier = {.answer = keep_answer};
 
 static exchange *fresh(void)
 {
-    exchange *e = exchange_new(&the_table, &the_pool, &carrier, NULL);
+    exchange *e = exchange_new(&the_home, &carrier, NULL);
     assert_non_null(e);
     return e;
 }
@@ -70,9 +71,9 @@ static void forget(exchange *e)
 static void exchange__that_ends_forgets_its_upgrade(void **state)
 {
     (void)state;
-    static const upgrade_ops upgrade = {.forget = forget};
+    static const held_ops held = {.forget = forget};
     exchange *e = fresh();
-    e->upgrade = &upgrade;
+    e->held = &held;
     n_forgotten = 0;
     exchange_free(e);
     assert_int_equal(n_forgotten, 1);
@@ -99,7 +100,7 @@ static void exchange__new_without_memory(void **state)
         assert_int_equal(slots_init(&table, 0), 0);
         pool blocks = {0};
         mem_fail_from(n);
-        assert_null(exchange_new(&table, &blocks, &carrier, NULL));
+        assert_null(exchange_new(&(exchange_home){&table, &blocks}, &carrier, NULL));
         mem_fail_from(0);
         slots_done(&table);
         pool_done(&blocks);

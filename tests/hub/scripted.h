@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { LOG_BYTES = 1024, DEFAULT_LIMIT = 1000, MAX_RULES = 8 };
+enum { LOG_BYTES = 1024, DEFAULT_LIMIT = 1000, MAX_RULES = 16 };
 
 typedef struct client client;
 
@@ -40,17 +40,21 @@ struct client {
     scripted *line; /* NULL once it was freed */
     weft_peer handle;
     client *next;
-    char wire[LOG_BYTES];                     /* what was put on the wire: "m1 m2 close:1000:why abort " */
-    char told[LOG_BYTES];                     /* which callbacks came: "open hello drain close:1000:why " */
-    void (*heard)(client *c, str data);       /* instead of writing messages down */
-    void (*act)(client *c, const char *what); /* inside each callback: "open", "message", "drain", "close" */
-    size_t n_wire;                            /* messages put on the wire */
-    size_t fail_in;                           /* the n-th message from now finds no memory, and all after it; 0: none */
+    char wire[LOG_BYTES];                               /* what was put on the wire: "m1 m2 close:1000:why abort " */
+    char told[LOG_BYTES];                               /* which callbacks came: "open hello drain close:1000:why " */
+    void (*heard)(client *c, str data);                 /* instead of writing messages down */
+    void (*missed)(client *c, topic *t, uint64_t next); /* instead of writing gaps down */
+    void (*act)(client *c, const char *what);           /* inside each callback: "open", "message", "drain", "close" */
+    size_t n_wire;                                      /* messages put on the wire */
+    size_t n_gaps;                                      /* that it was told of */
+    size_t fail_in; /* the n-th message from now finds no memory, and all after it; 0: none */
     int n_pauses;
     bool reading, opened, closed;
-    bool stays;     /* its connection outlives it */
-    bool swallows;  /* nothing is ever queued */
-    uint32_t index; /* for the test */
+    bool stays;       /* its connection outlives it */
+    bool swallows;    /* nothing is ever queued */
+    bool ends;        /* its connection turns out to be over as the next message is queued */
+    bool ends_at_gap; /* or as it is told of a gap */
+    uint32_t index;   /* for the test */
 };
 
 typedef struct {
@@ -61,7 +65,7 @@ typedef struct {
     topic_rule rules[MAX_RULES];
     const topic_rule *first_rule;
     client *clients;
-    size_t n_images;
+    size_t n_images, n_deliveries;
     int calls;        /* under way: no callback may come inside one */
     uint64_t burn_ns; /* what each delivery takes */
     bool allocates;   /* each write to a transport, as a queue that grows */
@@ -171,22 +175,49 @@ static inline int scripted_send(peer *p, const weft_message *message)
     return take(scripted_of(p), message->data, NULL);
 }
 
-static inline int scripted_deliver(peer *p, topic_message *message)
+static inline int scripted_deliver(peer *p, topic *t, uint64_t offset)
 {
-    str data = blob_data(message->body);
-    chunk *image = message->images[WIRE_WEBSOCKET];
+    assert_true(offset >= t->first && offset < t->head);
+    str data = blob_data(topic_message_at(t, offset)->body);
+    chunk *image = topic_image(t, offset, WIRE_WEBSOCKET);
     clock_ns += stage.burn_ns;
+    stage.n_deliveries++;
+    if (scripted_of(p)->client->ends) {
+        peer_leave(p, 1006, (str){NULL, 0});
+        return 0;
+    }
     if (!image) {
         image = chunk_new(&stage.loop.blocks, data.len);
         if (!image)
             return -ENOMEM;
         memcpy(image->bytes, data.at, data.len);
         image->len = data.len;
-        message->images[WIRE_WEBSOCKET] = image;
+        topic_keep_image(t, offset, WIRE_WEBSOCKET, image);
         stage.n_images++;
     }
     assert_true(str_equal((str){image->bytes, image->len}, data));
     return take(scripted_of(p), data, image);
+}
+
+/* Written down as the number of the cursor that it goes on after. */
+static inline int scripted_gap(peer *p, topic *t, uint64_t next)
+{
+    client *c = scripted_of(p)->client;
+    assert_false(scripted_of(p)->ended);
+    assert_false(p->leaving);
+    assert_true(next >= t->first && next <= t->head);
+    if (runs_out(c) || no_memory_now())
+        return -ENOMEM;
+    if (c->ends_at_gap) {
+        peer_leave(p, 1006, (str){NULL, 0});
+        return 0;
+    }
+    c->n_gaps++;
+    if (c->missed)
+        c->missed(c, t, next);
+    else if (!c->heard)
+        put_down(c->wire, "gap:%u ", (unsigned)next);
+    return 0;
 }
 
 static inline int scripted_ping(peer *p, str payload)
@@ -270,6 +301,7 @@ static const peer_ops scripted_ops = {
     .transport = WEFT_TRANSPORT_WEBSOCKET,
     .send = scripted_send,
     .deliver = scripted_deliver,
+    .gap = scripted_gap,
     .ping = scripted_ping,
     .close = scripted_close,
     .abort = scripted_abort,
@@ -361,6 +393,12 @@ static inline void turn(void)
     assert_int_equal(loop_step(&stage.loop, 0), 0);
 }
 
+static inline void later(uint64_t ms)
+{
+    pass_ms(ms);
+    turn();
+}
+
 /* A client with limits of its own; NULL when there is no memory. */
 static inline client *client_new(const peer_rules *rules)
 {
@@ -397,7 +435,17 @@ static inline void end_connection(client *c)
     scripted_delete(c->line);
 }
 
-/* Everybody goes; then nothing may be left. */
+/* Nobody is there: what a topic has left is its history. */
+static inline void assert_only_history(const topic *t)
+{
+    assert_int_equal(t->n_subscribers + t->n_waiters + t->n_lagging + t->holds, 0);
+    assert_int_equal(t->n_images, 0);
+    assert_true(t->idling && !list_linked(&t->idle));
+    assert_true(t->head - t->first <= t->options.history_messages && t->bytes <= t->options.history_bytes);
+    assert_true(t->first < t->head && t->options.history_age_ms > TOPIC_LINGER_MS);
+}
+
+/* Everybody goes; then nothing may be left but history that is to be kept for longer than topics linger. */
 static inline void stage_done(void)
 {
     for (client *c = stage.clients; c; c = c->next)
@@ -412,9 +460,12 @@ static inline void stage_done(void)
         free(c);
     }
     assert_int_equal(stage.hub.n_peers, 0);
-    assert_int_equal(stage.hub.topics.n_entries, 0);
-    assert_true(list_empty(&stage.hub.unfinished));
     hub_timers_drop(&stage.hub);
+    pass_ms(TOPIC_LINGER_MS);
+    turn();
+    for (topic *t = NULL; (t = hub_next_topic(&stage.hub, t)) != NULL;)
+        assert_only_history(t);
+    assert_true(list_empty(&stage.hub.unfinished) && list_empty(&stage.hub.waking) && list_empty(&stage.hub.idle));
     hub_done(&stage.hub);
     slots_done(&stage.table);
     loop_done(&stage.loop);
@@ -477,12 +528,17 @@ static inline void cut(client *c)
     stage.calls--;
 }
 
-static inline int subscribe(client *c, const char *name)
+static inline int subscribe_since(client *c, const char *name, since from, subscribed *ret_done)
 {
     stage.calls++;
-    int result = hub_subscribe(&stage.hub, &c->line->peer, str_from(name));
+    int result = hub_subscribe(&stage.hub, &c->line->peer, str_from(name), from, ret_done);
     stage.calls--;
     return result;
+}
+
+static inline int subscribe(client *c, const char *name)
+{
+    return subscribe_since(c, name, (since){.from = SINCE_NOW}, NULL);
 }
 
 static inline void unsubscribe(client *c, const char *name)
@@ -498,7 +554,18 @@ static inline int publish_data(const char *name, str data, uint64_t except)
     if (!body)
         return -ENOMEM;
     stage.calls++;
-    int result = hub_publish(&stage.hub, str_from(name), body, except);
+    int result = hub_publish(&stage.hub, str_from(name), body, except, NULL);
+    stage.calls--;
+    return result;
+}
+
+static inline int publish_told(const char *name, const char *text, publication *ret_done)
+{
+    blob *body = blob_new(&stage.loop.blocks, WEFT_TEXT, (str){NULL, 0}, str_from(text));
+    if (!body)
+        return -ENOMEM;
+    stage.calls++;
+    int result = hub_publish(&stage.hub, str_from(name), body, 0, ret_done);
     stage.calls--;
     return result;
 }
@@ -521,6 +588,16 @@ static inline str lengthen(const char *text, size_t len)
 static inline int publish_long(const char *name, const char *text, size_t len)
 {
     return publish_data(name, lengthen(text, len), 0);
+}
+
+/* "m1", "m2", … of so many bytes, or of what the name takes. */
+static inline void publish_numbered(const char *name, int from, int to, size_t len)
+{
+    for (int i = from; i <= to; i++) {
+        char text[16];
+        snprintf(text, sizeof text, "m%d", i);
+        assert_int_equal(publish_long(name, text, len < strlen(text) ? strlen(text) : len), 0);
+    }
 }
 
 static inline int say_long(client *c, const char *text, size_t len)
@@ -573,8 +650,14 @@ static inline void drain_whole(client *c)
 
 static inline topic *topic_named(const char *name)
 {
-    map_entry *entry = map_get(&stage.hub.topics, str_from(name));
-    return entry ? CONTAINER(entry, topic, entry) : NULL;
+    return hub_find_topic(&stage.hub, str_from(name));
+}
+
+/* So many messages were dropped by the policy, and none by others. */
+static inline void assert_dropped(weft_slow_policy policy, uint64_t n)
+{
+    for (int i = 0; i <= WEFT_SLOW_LATEST; i++)
+        assert_int_equal(stage.hub.dropped[i], i == (int)policy ? n : 0);
 }
 
 #endif

@@ -31,6 +31,30 @@ static void peer__is_open_at_the_end_of_the_turn(void **state)
     assert_log(c->told, "");
 }
 
+static void look_at_since(client *c, const char *what)
+{
+    const peer *p = &c->line->peer;
+    if (strcmp(what, "open") == 0)
+        assert_string_equal(p->since, "5f1d07a3c2be-42");
+    else
+        assert_null(p->since);
+}
+
+/* Kept for `open`, and for no longer; a peer that never gets there lets go of it as well. */
+static void peer__has_the_cursor_that_it_came_with_in_open(void **state)
+{
+    (void)state;
+    client *a = client_new(&usual_rules), *b = client_new(&usual_rules);
+    a->act = look_at_since;
+    a->line->peer.since = mem_copy_text("5f1d07a3c2be-42", 15);
+    b->line->peer.since = mem_copy_text("5f1d07a3c2be-42", 15);
+    receive(a, "hello");
+    cut(b);
+    turn();
+    assert_null(b->line);
+    assert_log(a->told, "open hello ");
+}
+
 static void peer__that_leaves_before_open_is_never_told_of(void **state)
 {
     (void)state;
@@ -236,6 +260,76 @@ static void peer__may_be_ended_by_another(void **state)
     turn();
     assert_log(victim->told, "close:4000: ");
     assert_log(b->told, "close:4001: ");
+}
+
+/* ---- a protocol above ---- */
+
+static int n_left;
+
+static void take_message(peer *p, const weft_message *message)
+{
+    put_down(scripted_of(p)->client->told, "taken:%.*s ", (int)message->data.len, message->data.at);
+}
+
+static void take_and_leave(peer *p, const weft_message *message)
+{
+    take_message(p, message);
+    peer_abort(p);
+}
+
+static void note_left(peer *p)
+{
+    assert_true(p->leaving);
+    assert_int_equal(p->n_subscriptions, 0);
+    n_left++;
+}
+
+static client *guest_with(peer_handler *handler)
+{
+    client *c = guest();
+    n_left = 0;
+    c->line->peer.handler = handler;
+    return c;
+}
+
+static void peer_handler__takes_what_comes_in_place_of_the_program(void **state)
+{
+    (void)state;
+    peer_handler takes = {.receive = take_message, .left = note_left};
+    client *c = guest_with(&takes);
+    subscribe(c, "t");
+    receive(c, "a");
+    assert_log(c->told, "taken:a ");
+    assert_int_equal(c->line->peer.messages_in, 1);
+    hang_up(c, 1000, "");
+    receive(c, "late");
+    turn();
+    assert_log(c->told, "close:1000: ");
+    assert_int_equal(n_left, 1);
+}
+
+static void peer_handler__may_take_nothing(void **state)
+{
+    (void)state;
+    peer_handler deaf = {0};
+    client *c = guest_with(&deaf);
+    receive(c, "a");
+    cut(c);
+    turn();
+    assert_log(c->told, "close:1006: ");
+}
+
+/* Its handler is gone then, but what it took is not the program's. */
+static void peer_handler__may_end_its_peer(void **state)
+{
+    (void)state;
+    peer_handler leaves = {.receive = take_and_leave, .left = note_left};
+    client *c = guest_with(&leaves);
+    receive(c, "a");
+    assert_int_equal(n_left, 1);
+    turn();
+    assert_log(c->told, "taken:a close:1006: ");
+    assert_int_equal(n_left, 1);
 }
 
 /* ---- handles ---- */
@@ -552,6 +646,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         CASE(peer__is_open_before_its_first_message),
         CASE(peer__is_open_at_the_end_of_the_turn),
+        CASE(peer__has_the_cursor_that_it_came_with_in_open),
         CASE(peer__that_leaves_before_open_is_never_told_of),
         CASE(peer__close_comes_once_and_later),
         CASE(peer__abort_is_1006),
@@ -562,6 +657,9 @@ int main(void)
         CASE(peer__is_gone_already_in_close),
         CASE(peer__may_publish_in_close),
         CASE(peer__may_be_ended_by_another),
+        CASE(peer_handler__takes_what_comes_in_place_of_the_program),
+        CASE(peer_handler__may_take_nothing),
+        CASE(peer_handler__may_end_its_peer),
         CASE(peer__handle_is_good_until_close_has_been_called),
         CASE(peer__whose_connection_stays_is_known_as_closing),
         CASE(peer__whose_connection_can_have_no_handle_is_cut),

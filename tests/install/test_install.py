@@ -177,18 +177,51 @@ class Command(Installed):
         moved = shutil.copy(prefix + '/bin/weft', made.name)
         self.assertEqual(run(moved, '--version'), f'weft {version()}\n')
 
-    def test_manual_names_its_commands_and_options(self):
-        weft = prefix + '/bin/weft'
+    def help(self, *words):
+        return run(prefix + '/bin/weft', *words, '--help')
+
+    def sections(self):
         page = read(prefix, 'share/man/man1/weft.1')
-        described = dict(re.findall(r'^\.Ss (\S+)\n(.*?)(?=^\.S[hs] )', page, re.M | re.S))
-        commands = re.findall(r'^  (\w+) ', run(weft, '--help'), re.M)
+        return page, dict(re.findall(r'^\.Ss (\S+)\n(.*?)(?=^\.S[hs] )', page, re.M | re.S))
+
+    def test_manual_names_its_commands_and_options(self):
+        page, described = self.sections()
+        commands = re.findall(r'^  ([\w-]+) ', self.help(), re.M)
         self.assertEqual(list(described), commands)
         for command in commands:
-            options = re.findall(r'^  -(-[\w-]+)', run(weft, command, '--help'), re.M)
+            options = re.findall(r'^  -(-[\w-]+)', self.help(command), re.M)
             self.assertIn('-help', options)
+            if command in ('check-config', 'print-config'):
+                self.assertEqual(options, re.findall(r'^  -(-[\w-]+)', self.help('serve'), re.M))
+                options = ['-help']
             self.assertEqual(re.findall(r'^\.It Fl (-[\w-]+)', described[command], re.M), options)
-            for option in set(options) - {'-help'}:
-                self.assertRegex(page, rf'(?m)^\.Op Fl {option}\b')
+            if command != 'serve':
+                for option in set(options) - {'-help'}:
+                    self.assertRegex(page, rf'(?m)^\.Op Fl {option}\b')
+
+    def settings_of_help(self, command):
+        """[(name, value, default)], in order, as the command's help has them."""
+        text = re.sub(r'\n {6,}', ' ', self.help(command))
+        return re.findall(r'^  --([\w-]+) ([A-Z]+(?: \.\.\.)?) +.*; default (.*)$', text, re.M)
+
+    def settings_of_manual(self):
+        text = self.sections()[1]['serve']
+        return re.findall(r'^\.It Fl -([\w-]+) Ar ([A-Z]+(?: \.\.\.)?)\n(?:(?!\.It).*\n)*?Default: (.*)\.$', text, re.M)
+
+    def settings_of_docs(self):
+        rows = re.findall(r'^\| `([\w-]+)` \| ([^|]+) \| ([^|]+) \|', read(TREE, 'docs/server.md'), re.M)
+        return [(name, value, default.replace('`', '')) for name, value, default in rows]
+
+    def test_settings_are_the_same_everywhere(self):
+        settings = self.settings_of_help('serve')
+        self.assertEqual(len(settings), self.help('serve').count('\n  --') - 1)  # --help is none
+        self.assertEqual(self.settings_of_help('check-config'), settings)
+        self.assertEqual(self.settings_of_manual(), settings)
+        self.assertEqual(self.settings_of_docs(), settings)
+        printed = re.findall(r'^(?:# )?([\w-]+):(?: (.*?))?  # default(?:: (.*))?$', run(prefix + '/bin/weft', 'print-config'), re.M)
+        self.assertEqual([name for name, *_ in printed], [name for name, *_ in settings])
+        for (name, value, otherwise), (_, _, default) in zip(printed, settings, strict=True):
+            self.assertIn(default, [otherwise, value, value.strip('[]"')], name)
 
     def test_manual_renders(self):
         for page, title in [('man1/weft.1', 'WEFT(1)'), ('man3/weft.3', 'WEFT(3)')]:

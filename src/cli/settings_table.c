@@ -1,0 +1,265 @@
+/*
+ * The settings of the server, one row each, in the order in which help, manual and docs/server.md list them (a test holds them equal).
+ */
+#include "settings.h"
+
+#include "values.h"
+#include <limits.h>
+#include <string.h>
+#include <weft.h>
+
+/* ------------------------------------------------------------------------------------------------------ kinds of values */
+
+static bool in_range(const setting *row, uint64_t number)
+{
+    return number >= row->least && number <= row->most;
+}
+
+static bool count(const setting *row, const char *text, uint64_t *ret_number)
+{
+    return read_count(text, ret_number) && in_range(row, *ret_number);
+}
+
+static bool size(const setting *row, const char *text, uint64_t *ret_number)
+{
+    return read_bytes(text, ret_number) && in_range(row, *ret_number);
+}
+
+static bool duration(const setting *row, const char *text, uint64_t *ret_number)
+{
+    return read_duration_ms(text, ret_number) && in_range(row, *ret_number);
+}
+
+static bool age(const setting *row, const char *text, uint64_t *ret_number)
+{
+    if (strcmp(text, "never") != 0)
+        return duration(row, text, ret_number);
+    *ret_number = WEFT_NEVER;
+    return true;
+}
+
+/* One of the names, as its number: from `first` up. */
+static bool choice(const char *const *names, uint64_t first, const char *text, uint64_t *ret_number)
+{
+    for (uint64_t i = 0; names[i]; i++) {
+        if (strcmp(names[i], text) != 0)
+            continue;
+        *ret_number = first + i;
+        return true;
+    }
+    return false;
+}
+
+static bool policy(const setting *row, const char *text, uint64_t *ret_number)
+{
+    static const char *const names[] = {"close", "drop-old", "drop-new", "latest", NULL};
+    (void)row;
+    return choice(names, WEFT_SLOW_CLOSE, text, ret_number);
+}
+
+static bool level(const setting *row, const char *text, uint64_t *ret_number)
+{
+    static const char *const names[] = {"off", "error", "warning", "info", "debug", NULL};
+    (void)row;
+    return choice(names, 0, text, ret_number);
+}
+
+static bool file_name(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_plain_text(text, PATH_MAX - 1);
+}
+
+static bool address(const setting *row, const char *text, uint64_t *ret_number)
+{
+    char url[ADDRESS_BYTES];
+    (void)row, (void)ret_number;
+    return complete_address(text, url);
+}
+
+static bool host(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_host(text);
+}
+
+static bool origin(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_origin(text);
+}
+
+static bool key(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_key(text);
+}
+
+static bool pattern(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_topic(text);
+}
+
+#define NO_FILE_NAME "is not a path in UTF-8 without control characters"
+#define NO_PATTERN                                                                                                     \
+    "is not a pattern of topics: 1 to 255 bytes of UTF-8 without control characters, where * stands for any"
+
+/* ----------------------------------------------------------------------------------------------------------- the table */
+
+const setting settings_table[N_SETTINGS] = {
+    [SET_FILES] = {.name = "files",
+                   .value = "DIR",
+                   .help = "serve the files of DIR on /; DIR as an argument is the same",
+                   .otherwise = "none",
+                   .read = file_name,
+                   .wrong = NO_FILE_NAME,
+                   .quoted = true},
+    [SET_LISTEN] = {.name = "listen",
+                    .value = "URL",
+                    .help = "where: http://HOST:PORT, HOST:PORT, PORT on this machine (0: a free one), or unix:PATH",
+                    .fallback = "http://127.0.0.1:3000",
+                    .otherwise = "http://127.0.0.1:3000",
+                    .read = address,
+                    .wrong = "is not http://HOST:PORT, HOST:PORT, PORT or unix:PATH",
+                    .repeatable = true,
+                    .needed = true,
+                    .quoted = true},
+    [SET_HOST] = {.name = "host",
+                  .value = "NAME",
+                  .help = "names that listeners on this machine serve besides localhost and their address, as behind a "
+                          "proxy; * is any",
+                  .otherwise = "none",
+                  .read = host,
+                  .wrong = "is not a host's name without a port, or *",
+                  .repeatable = true,
+                  .quoted = true},
+    [SET_ORIGIN] = {.name = "origin",
+                    .value = "ORIGIN",
+                    .help = "other origins whose pages may come: https://example.com, https://*.example.com, * for any",
+                    .otherwise = "none",
+                    .read = origin,
+                    .wrong = "is not an origin: https://HOST, https://HOST:PORT, https://*.HOST or *",
+                    .repeatable = true,
+                    .quoted = true},
+    [SET_PUBLISH_KEY] = {.name = "publish-key",
+                         .value = "KEY",
+                         .help = "whoever says this key may read and write all topics, and list them",
+                         .otherwise = "none",
+                         .read = key,
+                         .wrong = "is not a key: 1 to 1024 characters of ASCII without spaces",
+                         .secret = true},
+    [SET_PUBLISH_KEY_FILE] = {.name = "publish-key-file",
+                              .value = "FILE",
+                              .help = "the key is in this file, so that no list of processes shows it",
+                              .otherwise = "none",
+                              .read = file_name,
+                              .wrong = NO_FILE_NAME,
+                              .quoted = true},
+    [SET_SUBSCRIBE] = {.name = "subscribe",
+                       .value = "PATTERN",
+                       .help = "topics that clients without the key may read",
+                       .fallback = "*",
+                       .otherwise = "*",
+                       .read = pattern,
+                       .wrong = NO_PATTERN,
+                       .repeatable = true,
+                       .quoted = true},
+    [SET_CLIENT_PUBLISH] = {.name = "client-publish",
+                            .value = "PATTERN",
+                            .help = "topics that clients without the key may write",
+                            .otherwise = "* when all listeners are on this machine and no host is set, else none",
+                            .read = pattern,
+                            .wrong = NO_PATTERN,
+                            .repeatable = true,
+                            .quoted = true},
+    [SET_PRESENCE] = {.name = "presence",
+                      .value = "PATTERN",
+                      .help = "topics that tell their subscribers who is there",
+                      .otherwise = "none",
+                      .read = pattern,
+                      .wrong = NO_PATTERN,
+                      .repeatable = true,
+                      .quoted = true},
+    [SET_HISTORY] = {.name = "history",
+                     .value = "N",
+                     .help = "messages that each topic keeps for who comes back or late; 0 is none",
+                     .fallback = "100",
+                     .otherwise = "100",
+                     .read = count,
+                     .most = 1000000,
+                     .wrong = "is not a number from 0 to 1000000"},
+    [SET_HISTORY_BYTES] = {.name = "history-bytes",
+                           .value = "SIZE",
+                           .help = "at most this much of them, as 65536, 64k or 1M",
+                           .fallback = "1M",
+                           .otherwise = "1M",
+                           .read = size,
+                           .least = 1,
+                           .most = (uint64_t)1 << 40,
+                           .wrong = "is not a size from 1 to 1024G, as 65536, 64k or 1M"},
+    [SET_HISTORY_AGE] = {.name = "history-age",
+                         .value = "AGE",
+                         .help = "at most this old, as 90s, 5m, 2h, 1d, or never too old",
+                         .fallback = "5m",
+                         .otherwise = "5m",
+                         .read = age,
+                         .least = 1,
+                         .most = 40ull * 86400000,
+                         .wrong = "is not an age up to 40d, as 300, 90s, 5m, 2h or 1d, or never"},
+    [SET_SLOW] = {.name = "slow",
+                  .value = "POLICY",
+                  .help = "what a client that reads too slowly gets: close, drop-old, drop-new or latest",
+                  .otherwise = "drop-old, without history close",
+                  .read = policy,
+                  .wrong = "is not close, drop-old, drop-new or latest"},
+    [SET_MAX_MESSAGE] = {.name = "max-message",
+                         .value = "SIZE",
+                         .help = "the largest message that is taken",
+                         .fallback = "1M",
+                         .otherwise = "1M",
+                         .read = size,
+                         .least = 1,
+                         .most = 1 << 30,
+                         .wrong = "is not a size from 1 to 1G, as 65536, 64k or 1M"},
+    [SET_MAX_TOPICS] = {.name = "max-topics",
+                        .value = "N",
+                        .help = "topics that exist at a time",
+                        .fallback = "100000",
+                        .otherwise = "100000",
+                        .read = count,
+                        .least = 1,
+                        .most = 100000000,
+                        .wrong = "is not a number from 1 to 100000000"},
+    [SET_DRAIN] = {.name = "drain",
+                   .value = "TIME",
+                   .help = "how long SIGTERM waits for clients to leave",
+                   .fallback = "5s",
+                   .otherwise = "5s",
+                   .read = duration,
+                   .most = 86400000,
+                   .wrong = "is not a time up to 1d, as 5, 500ms, 30s or 2m"},
+    [SET_LOOPS] = {.name = "loops",
+                   .value = "N",
+                   .help = "threads that serve; this version runs one",
+                   .fallback = "1",
+                   .otherwise = "1",
+                   .read = count,
+                   .least = 1,
+                   .most = 1,
+                   .wrong = "cannot be: this version runs one loop, so it is 1"},
+    [SET_LOG] = {.name = "log",
+                 .value = "LEVEL",
+                 .help = "what is logged on standard error: off, error, warning, info or debug",
+                 .fallback = "info",
+                 .otherwise = "info",
+                 .read = level,
+                 .wrong = "is not off, error, warning, info or debug"},
+    [SET_CONFIG] = {.name = "config",
+                    .value = "FILE",
+                    .help = "a file of settings in YAML",
+                    .otherwise = "none",
+                    .read = file_name,
+                    .wrong = NO_FILE_NAME,
+                    .not_in_file = true},
+};

@@ -1,0 +1,237 @@
+#include "values.h"
+
+#include "options.h"
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum {
+    MAX_TOPIC = 255,
+    MAX_UNIX_PATH = 107, /* sun_path with its NUL */
+};
+
+/* ------------------------------------------------------------------------------------------------------------- numbers */
+
+/* Digits, and what stands behind them. */
+static bool read_digits(const char *text, uint64_t *ret_number, const char **ret_rest)
+{
+    char *end;
+    if (!isdigit((unsigned char)*text))
+        return false;
+    errno = 0;
+    *ret_number = strtoull(text, &end, 10);
+    *ret_rest = end;
+    return errno == 0;
+}
+
+typedef struct {
+    const char *name;
+    uint64_t factor;
+} unit;
+
+/* Digits and one of the units, of which the last one has no name. */
+static bool read_with_unit(const char *text, const unit *units, uint64_t *ret_number)
+{
+    uint64_t number;
+    const char *rest;
+    if (!read_digits(text, &number, &rest))
+        return false;
+    while (*units->name && strcasecmp(units->name, rest) != 0)
+        units++;
+    if (strcasecmp(units->name, rest) != 0 || number > UINT64_MAX / units->factor)
+        return false;
+    *ret_number = number * units->factor;
+    return true;
+}
+
+bool read_count(const char *text, uint64_t *ret_count)
+{
+    static const unit units[] = {{"", 1}};
+    return read_with_unit(text, units, ret_count);
+}
+
+bool read_bytes(const char *text, uint64_t *ret_bytes)
+{
+    static const unit units[] = {{"k", 1 << 10}, {"M", 1 << 20}, {"G", 1 << 30}, {"", 1}};
+    return read_with_unit(text, units, ret_bytes);
+}
+
+bool read_duration_ms(const char *text, uint64_t *ret_ms)
+{
+    static const unit units[] = {{"ms", 1}, {"s", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {"", 1000}};
+    return read_with_unit(text, units, ret_ms);
+}
+
+/* --------------------------------------------------------------------------------------------------------------- texts */
+
+/* Bytes of the character of UTF-8 that the text begins with; 0 when it begins with none, or with a control character. */
+static size_t character_bytes(const unsigned char *at)
+{
+    static const uint32_t least[] = {0, 0, 0x80, 0x800, 0x10000};
+    if (at[0] < 0x80)
+        return at[0] >= 0x20 && at[0] != 0x7F;
+    size_t n = at[0] < 0xC0 || at[0] > 0xF7 ? 0 : at[0] < 0xE0 ? 2 : at[0] < 0xF0 ? 3 : 4;
+    uint32_t character = n ? at[0] & (0x7Fu >> n) : 0;
+    for (size_t i = 1; i < n; i++) {
+        if ((at[i] & 0xC0) != 0x80)
+            return 0;
+        character = character << 6 | (at[i] & 0x3F);
+    }
+    bool sound = character >= least[n] && character <= 0x10FFFF && (character < 0xD800 || character > 0xDFFF);
+    return sound && character >= 0xA0 ? n : 0;
+}
+
+bool is_plain_text(const char *text, size_t most)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    size_t len = strlen(text), n = 1;
+    while (*at && n) {
+        n = character_bytes(at);
+        at += n;
+    }
+    return n && len > 0 && len <= most;
+}
+
+bool is_topic(const char *text)
+{
+    return is_plain_text(text, MAX_TOPIC);
+}
+
+/* A name or an address: what a URL has between "//" and a port. */
+static bool is_host_name(const char *at, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (!isalnum((unsigned char)at[i]) && !strchr("-._", at[i]))
+            return false;
+    return len > 0 && len < 254;
+}
+
+static bool is_ipv6(const char *at, size_t len)
+{
+    char text[INET6_ADDRSTRLEN];
+    struct in6_addr address;
+    if (len >= sizeof text)
+        return false;
+    memcpy(text, at, len);
+    text[len] = '\0';
+    return inet_pton(AF_INET6, text, &address) == 1;
+}
+
+bool is_host(const char *text)
+{
+    size_t len = strlen(text);
+    bool bracketed = len > 2 && text[0] == '[' && text[len - 1] == ']';
+    return strcmp(text, "*") == 0 || (bracketed ? is_ipv6(text + 1, len - 2) : is_host_name(text, len));
+}
+
+bool is_key(const char *text)
+{
+    size_t len = 0;
+    while (text[len] > 0x20 && text[len] < 0x7F)
+        len++;
+    return len > 0 && len <= 1024 && !text[len];
+}
+
+/* ----------------------------------------------------------------------------------------------------------- addresses */
+
+/* Length of the host, with its brackets, that the text begins with; 0 when it does not. */
+static size_t host_length(const char *text)
+{
+    if (*text != '[') {
+        size_t len = strcspn(text, ":");
+        return is_host_name(text, len) ? len : 0;
+    }
+    size_t inside = strcspn(text + 1, "]");
+    return text[1 + inside] == ']' && is_ipv6(text + 1, inside) ? inside + 2 : 0;
+}
+
+static bool is_port(const char *text)
+{
+    return strlen(text) <= 5 && read_number(text, 65535) >= 0;
+}
+
+/* "host:port", or "host" alone when that may be. */
+static bool is_authority(const char *text, bool port_needed)
+{
+    size_t host = host_length(text);
+    if (host && text[host] == ':')
+        return is_port(text + host + 1);
+    return host && !text[host] && !port_needed;
+}
+
+bool is_origin(const char *text)
+{
+    const char *host = strstr(text, "://");
+    if (strcmp(text, "*") == 0)
+        return true;
+    if (!host || host == text || !isalpha((unsigned char)*text))
+        return false;
+    for (const char *at = text; at < host; at++)
+        if (!isalnum((unsigned char)*at) && !strchr("+-.", *at))
+            return false;
+    host += strlen("://");
+    return is_authority(strncmp(host, "*.", 2) == 0 ? host + 2 : host, false);
+}
+
+static bool complete_http(const char *text, bool port_needed, char ret_url[ADDRESS_BYTES])
+{
+    char authority[ADDRESS_BYTES];
+    size_t len = strlen(text);
+    if (len && !port_needed && text[len - 1] == '/')
+        len--;
+    if (len >= sizeof authority)
+        return false;
+    memcpy(authority, text, len);
+    authority[len] = '\0';
+    if (!is_authority(authority, port_needed))
+        return false;
+    bool has_port = authority[host_length(authority)] == ':';
+    snprintf(ret_url, ADDRESS_BYTES, "http://%.280s%s", authority, has_port ? "" : ":80");
+    return true;
+}
+
+bool complete_address(const char *text, char ret_url[ADDRESS_BYTES])
+{
+    size_t path = strlen("unix:"), scheme = strlen("http://");
+    if (strncasecmp(text, "unix:", path) == 0) {
+        if (!is_plain_text(text + path, MAX_UNIX_PATH))
+            return false;
+        snprintf(ret_url, ADDRESS_BYTES, "unix:%s", text + path);
+        return true;
+    }
+    if (strncasecmp(text, "http://", scheme) == 0)
+        return complete_http(text + scheme, false, ret_url);
+    const char *port = *text == ':' ? text + 1 : text;
+    if (!is_port(port))
+        return complete_http(text, true, ret_url);
+    snprintf(ret_url, ADDRESS_BYTES, "http://127.0.0.1:%s", port);
+    return true;
+}
+
+void split_address(const char *url, char ret_host[ADDRESS_BYTES], char ret_port[8])
+{
+    const char *host = url + strlen("http://"), *port = strrchr(host, ':');
+    bool bracketed = *host == '[';
+    int len = (int)(port - host) - (bracketed ? 2 : 0);
+    snprintf(ret_host, ADDRESS_BYTES, "%.*s", len, bracketed ? host + 1 : host);
+    snprintf(ret_port, 8, "%s", port + 1);
+}
+
+bool is_local_address(const char *url)
+{
+    char host[ADDRESS_BYTES], port[8];
+    struct in_addr v4;
+    struct in6_addr v6;
+    if (strncmp(url, "unix:", strlen("unix:")) == 0)
+        return true;
+    split_address(url, host, port);
+    if (inet_pton(AF_INET, host, &v4) == 1)
+        return ntohl(v4.s_addr) >> 24 == IN_LOOPBACKNET;
+    if (inet_pton(AF_INET6, host, &v6) == 1)
+        return IN6_IS_ADDR_LOOPBACK(&v6);
+    return strcasecmp(host, "localhost") == 0;
+}

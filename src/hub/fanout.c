@@ -1,0 +1,290 @@
+#include "base/mem.h"
+#include "hub/topic_private.h"
+
+enum { CLOCK_EVERY = 256 }; /* subscribers between two looks at the clock */
+
+static bool has_room(const peer *p, size_t limit)
+{
+    return p->ops->queued(p) < limit;
+}
+
+void subscriber_set_lagging(topic *t, subscriber *s, bool lagging)
+{
+    if (s->lagging == lagging)
+        return;
+    s->lagging = lagging;
+    t->n_lagging += lagging ? 1 : -1u;
+    s->peer->n_lagging = (uint16_t)(s->peer->n_lagging + (lagging ? 1 : -1));
+    if (lagging && (t->n_lagging == 1 || s->next < t->lag_floor))
+        t->lag_floor = s->next;
+}
+
+static void count_dropped(topic *t, subscriber *s, uint64_t n)
+{
+    t->hub->dropped[t->options.slow] += n;
+    s->gap = true;
+}
+
+/* Counts what the subscriber misses: of what has left the ring, all; of the rest what was meant for it. */
+static void skip_to(topic *t, subscriber *s, uint64_t next)
+{
+    if (s->next < t->first && s->next < next) {
+        uint64_t gone = t->first < next ? t->first : next;
+        count_dropped(t, s, gone - s->next);
+        s->next = gone;
+    }
+    for (; s->next < next; s->next++)
+        if (topic_message_at(t, s->next)->except != s->peer->id)
+            count_dropped(t, s, 1);
+}
+
+/* The peer's queue is full. One that gets what came before it keeps its place, whatever the policy. */
+static void fall_behind(topic *t, subscriber *s)
+{
+    if (t->options.slow == WEFT_SLOW_DROP_NEW && !s->resuming) {
+        skip_to(t, s, t->head);
+        return;
+    }
+    subscriber_set_lagging(t, s, true);
+    s->peer->ops->notify(s->peer);
+}
+
+/* 0 or -ENOMEM. */
+static int tell_gap(topic *t, subscriber *s)
+{
+    peer *p = s->peer;
+    s->gap = false;
+    return p->ops->gap ? p->ops->gap(p, t, s->next) : 0;
+}
+
+/* False when the peer is gone: it had no memory, or its transport ended it. What stands at `s` is another then. */
+static bool deliver(topic *t, subscriber *s)
+{
+    peer *p = s->peer;
+    uint64_t offset = s->next;
+    int error = s->gap ? tell_gap(t, s) : 0;
+    if (!error && !p->leaving)
+        error = p->ops->deliver(p, t, offset);
+    if (error)
+        peer_abort(p);
+    if (p->leaving)
+        return false;
+    p->messages_out++;
+    p->bytes_out += topic_message_at(t, offset)->body->data_len;
+    return true;
+}
+
+/* Queues what the subscriber has not got, as far as its queue takes it. The subscriber may be gone afterwards. */
+static void serve(topic *t, uint32_t place, size_t limit)
+{
+    subscriber *s = &t->subscribers[place];
+    peer *p = s->peer;
+    for (; s->next < t->head; s->next++) {
+        if (topic_message_at(t, s->next)->except == p->id)
+            continue;
+        if (!has_room(p, limit))
+            break;
+        if (!deliver(t, s))
+            return;
+    }
+    if (s->next < t->head) {
+        fall_behind(t, s);
+        return;
+    }
+    subscriber_set_lagging(t, s, false);
+    s->resuming = false;
+    if (s->gap && has_room(p, limit) && tell_gap(t, s))
+        peer_abort(p);
+}
+
+/* The newest message from an offset on that is for this peer; the offset when there is none. */
+static uint64_t newest_for(const topic *t, const peer *p, uint64_t from)
+{
+    for (uint64_t offset = t->head; offset-- > from;)
+        if (topic_message_at(t, offset)->except != p->id)
+            return offset;
+    return from;
+}
+
+/* What a subscription that lags goes on with: it may have fallen out of the ring, as one that resumes may too. */
+static void rejoin(topic *t, subscriber *s)
+{
+    uint64_t next = s->next > t->first ? s->next : t->first;
+    if (t->options.slow == WEFT_SLOW_LATEST && !s->resuming)
+        next = newest_for(t, s->peer, next);
+    skip_to(t, s, next);
+}
+
+/* ------------------------------------------------------------------------------------------------------------ fan-out */
+
+static void prefetch_peer(const topic *t, uint32_t place)
+{
+    if (place < t->n_subscribers)
+        __builtin_prefetch(t->subscribers[place].peer);
+}
+
+/* True while the fan-out has somebody to reach. What was published since it began makes another round. */
+static bool more_to_reach(topic *t)
+{
+    if (t->reached < t->n_subscribers)
+        return true;
+    if (t->round_head == t->head)
+        return false;
+    t->round_head = t->head;
+    t->reached = 0;
+    return t->n_subscribers > 0;
+}
+
+/* Goes on from t->reached; stops at the end of the slice unless told to go through. */
+static void fan_out(topic *t, bool whole)
+{
+    hub *h = t->hub;
+    uint64_t end_us = 0;
+    uint32_t n = 0;
+    topic_hold(t);
+    while (more_to_reach(t)) {
+        uint32_t place = t->reached;
+        peer *p = t->subscribers[place].peer;
+        prefetch_peer(t, place + 8);
+        if (!t->subscribers[place].lagging)
+            serve(t, place, p->rules->max_queued_bytes);
+        if (t->reached < t->n_subscribers && t->subscribers[t->reached].peer == p)
+            t->reached++;
+        if (whole || ++n % CLOCK_EVERY)
+            continue;
+        uint64_t now_us = loop_clock_us();
+        if (!end_us) {
+            end_us = now_us + FANOUT_SLICE_US;
+        } else if (now_us >= end_us) {
+            break;
+        }
+    }
+    list_remove(&t->unfinished);
+    if (more_to_reach(t))
+        list_append(&h->unfinished, &t->unfinished); /* behind the others, so that each gets its slice */
+    if (topic_is_unfinished(t) && !timer_armed(&h->slice))
+        loop_arm(h->loop, &h->slice, 0, fanout_next_slice);
+    topic_release(t);
+}
+
+void fanout_next_slice(timer *clock)
+{
+    hub *h = CONTAINER(clock, hub, slice);
+    list_node *node = list_first(&h->unfinished);
+    if (node)
+        fan_out(CONTAINER(node, topic, unfinished), false);
+    if (!list_empty(&h->unfinished) && !timer_armed(clock))
+        loop_arm(h->loop, clock, 0, fanout_next_slice);
+}
+
+/* The oldest message has to go: subscriptions that still need it and must not lose any are closed with their peers. */
+static void close_fallen(topic *t)
+{
+    uint64_t floor = t->head;
+    for (uint32_t i = 0; i < t->n_subscribers;) {
+        subscriber *s = &t->subscribers[i];
+        peer *p = s->peer;
+        if (s->lagging && s->next <= t->first) {
+            t->hub->limit = "ring_messages, ring_bytes";
+            t->hub->dropped[WEFT_SLOW_CLOSE]++;
+            peer_close(p, 1013, STR("too slow for a topic"));
+            if (i < t->n_subscribers && t->subscribers[i].peer == p)
+                i++;
+            continue;
+        }
+        if (s->lagging && s->next < floor)
+            floor = s->next;
+        i++;
+    }
+    t->lag_floor = floor;
+}
+
+static void make_room(topic *t, size_t bytes)
+{
+    const weft_topic_options *o = &t->options;
+    bool closes = o->slow == WEFT_SLOW_CLOSE;
+    while (t->first < t->head && (t->head - t->first >= o->ring_messages || t->bytes + bytes > o->ring_bytes)) {
+        if (topic_is_unfinished(t))
+            fan_out(t, true);
+        if (closes && t->n_lagging && t->lag_floor <= t->first)
+            close_fallen(t);
+        if (t->first < t->head)
+            ring_drop_first(t);
+    }
+}
+
+static int append_and_fan_out(topic *t, blob *body, uint64_t except)
+{
+    make_room(t, ring_message_bytes(body));
+    int error = ring_append(t, body, except);
+    if (error)
+        return error;
+    waiters_note(t);
+    if (topic_is_unfinished(t) || !t->n_subscribers)
+        return 0;
+    t->reached = 0;
+    t->round_head = t->head;
+    list_append(&t->hub->unfinished, &t->unfinished);
+    fan_out(t, false);
+    return 0;
+}
+
+int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done)
+{
+    topic *t = hub_find_topic(h, name);
+    int error = 0;
+    if (ret_done || (!t && hub_keeps_history(h, name)))
+        error = hub_topic(h, name, &t);
+    if (!t) {
+        if (!ret_done)
+            h->limit = NULL; /* nobody is told */
+        blob_unref(&h->loop->blocks, body);
+        return error;
+    }
+    topic_hold(t);
+    error = append_and_fan_out(t, body, except);
+    if (error)
+        blob_unref(&h->loop->blocks, body);
+    else if (ret_done)
+        *ret_done = (publication){topic_cursor_before(t, t->head), t->n_subscribers + t->n_waiters};
+    topic_release(t);
+    return error;
+}
+
+void hub_catch_up(hub *h, peer *p)
+{
+    if (list_empty(&h->unfinished))
+        return;
+    for (uint32_t i = 0; i < p->n_subscriptions && !p->leaving; i++) {
+        topic *t = topic_hold(p->subscriptions[i].topic);
+        uint32_t place = p->subscriptions[i].place;
+        if (topic_is_unfinished(t) && !t->subscribers[place].lagging)
+            serve(t, place, p->rules->max_queued_bytes);
+        topic_release(t);
+    }
+}
+
+void hub_serve(hub *h, peer *p)
+{
+    if (p->n_lagging)
+        hub_serve_lagging(h, p);
+}
+
+void hub_serve_lagging(hub *h, peer *p)
+{
+    (void)h;
+    size_t limit = p->rules->max_queued_bytes < PEER_LAG_BYTES ? p->rules->max_queued_bytes : PEER_LAG_BYTES;
+    uint32_t n = p->n_subscriptions, start = p->lag_turn;
+    for (uint32_t i = 0; i < n && !p->leaving; i++) {
+        const subscription *s = &p->subscriptions[(start + i) % n];
+        topic *t = topic_hold(s->topic);
+        if (t->subscribers[s->place].lagging && has_room(p, limit)) {
+            p->lag_turn = (uint16_t)((start + i) % n + 1);
+            rejoin(t, &t->subscribers[s->place]);
+            serve(t, s->place, limit);
+        }
+        topic_release(t);
+    }
+    if (!p->leaving && p->n_lagging)
+        p->ops->notify(p);
+}

@@ -1,0 +1,100 @@
+#include "base/mem.h"
+#include "hub/topic_private.h"
+#include <assert.h>
+#include <errno.h>
+
+size_t ring_message_bytes(const blob *body)
+{
+    return sizeof *body + body->event_len + body->data_len;
+}
+
+static void drop_images(topic *t, topic_message *message)
+{
+    for (int i = 0; i < N_WIRES; i++) {
+        t->n_images -= message->images[i] != NULL;
+        chunk_unref(&t->hub->loop->blocks, message->images[i]);
+        message->images[i] = NULL;
+    }
+}
+
+void ring_drop_first(topic *t)
+{
+    topic_message *message = topic_message_at(t, t->first++);
+    t->bytes -= ring_message_bytes(message->body);
+    drop_images(t, message);
+    blob_unref(&t->hub->loop->blocks, message->body);
+}
+
+static int ring_grow(topic *t)
+{
+    uint32_t cap = t->cap ? t->cap * 2 : 4;
+    topic_message *ring = mem_new(cap * sizeof *ring);
+    if (!ring)
+        return -ENOMEM;
+    for (uint64_t i = t->first; i < t->head; i++)
+        ring[i & (cap - 1)] = *topic_message_at(t, i);
+    mem_free(t->ring);
+    t->ring = ring;
+    t->cap = cap;
+    return 0;
+}
+
+int ring_append(topic *t, blob *body, uint64_t except)
+{
+    if (t->head - t->first == t->cap && ring_grow(t))
+        return -ENOMEM;
+    *topic_message_at(t, t->head++) = (topic_message){.body = body, .except = except, .at_ms = t->hub->loop->now_ms};
+    t->bytes += ring_message_bytes(body);
+    return 0;
+}
+
+void topic_keep_image(topic *t, uint64_t offset, wire format, chunk *image)
+{
+    assert(!topic_image(t, offset, format));
+    topic_message_at(t, offset)->images[format] = image;
+    if (!t->n_images++ || offset < t->images_from)
+        t->images_from = offset;
+}
+
+/* Somebody is yet to get what the history may be done with. Whoever ends this releases the topic, and so trims it. */
+static bool is_needed(const topic *t)
+{
+    return t->n_lagging || topic_is_unfinished(t) || list_linked(&t->waking);
+}
+
+static uint64_t oldest_expires_ms(const topic *t)
+{
+    uint32_t age_ms = t->options.history_age_ms;
+    return age_ms == WEFT_NEVER ? UINT64_MAX : topic_message_at(t, t->first)->at_ms + age_ms;
+}
+
+uint64_t ring_expires_ms(const topic *t)
+{
+    return t->first == t->head || is_needed(t) ? UINT64_MAX : oldest_expires_ms(t);
+}
+
+static bool beyond_history(const topic *t)
+{
+    const weft_topic_options *o = &t->options;
+    return t->head - t->first > o->history_messages || t->bytes > o->history_bytes ||
+           oldest_expires_ms(t) <= t->hub->loop->now_ms;
+}
+
+void ring_trim(topic *t)
+{
+    if (is_needed(t))
+        return;
+    while (t->first < t->head && beyond_history(t))
+        ring_drop_first(t);
+    if (t->images_from < t->first)
+        t->images_from = t->first;
+    for (; t->n_images; t->images_from++)
+        drop_images(t, topic_message_at(t, t->images_from));
+}
+
+void ring_free(topic *t)
+{
+    while (t->first < t->head)
+        ring_drop_first(t);
+    mem_free(t->ring);
+}

@@ -1,0 +1,68 @@
+/**
+ * A topic as its files see it: topic.c lives and looks up, ring.c keeps messages, fanout.c queues them to peers, waiters.c wakes polls.
+ */
+#ifndef WEFT_HUB_TOPIC_PRIVATE_H
+#define WEFT_HUB_TOPIC_PRIVATE_H
+
+#include "hub/topic.h"
+
+/* topic.c */
+
+/** Whatever queues to peers may close some and so end their subscriptions: it holds the topic meanwhile. */
+static inline topic *topic_hold(topic *t)
+{
+    t->holds++;
+    return t;
+}
+
+/** Lets go: drops what nobody needs, and a topic that nobody wants becomes idle. */
+void topic_release(topic *t);
+
+/** Somebody wants it. */
+void topic_wanted(topic *t);
+
+/** Arms the topic's clock for what is due first, unless it fires before that: it looks again then. */
+void topic_set_clock(topic *t);
+
+/** True when topics of that name keep history. */
+bool hub_keeps_history(const hub *h, str name);
+
+/* ring.c */
+
+size_t ring_message_bytes(const blob *body);
+
+/** Takes the reference to the blob. 0 or -ENOMEM, and then it does not. */
+int ring_append(topic *t, blob *body, uint64_t except);
+
+void ring_drop_first(topic *t);
+
+/** Drops what neither history nor a subscription needs, and images that nobody will ask for again soon. */
+void ring_trim(topic *t);
+
+/** When the oldest message grows too old; UINT64_MAX: never, or not while somebody has yet to get it. */
+uint64_t ring_expires_ms(const topic *t);
+
+/** Drops everything. */
+void ring_free(topic *t);
+
+/* fanout.c */
+
+static inline bool topic_is_unfinished(const topic *t)
+{
+    return list_linked(&t->unfinished);
+}
+
+void subscriber_set_lagging(topic *t, subscriber *s, bool lagging);
+
+/** The timer of hub->slice. */
+void fanout_next_slice(timer *clock);
+
+/* waiters.c */
+
+/** Something was published: whoever waits is woken at the end of the turn. */
+void waiters_note(topic *t);
+
+/** The task of hub->wake. */
+void waiters_wake(loop_task *task);
+
+#endif

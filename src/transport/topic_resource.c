@@ -1,0 +1,330 @@
+#include "transport/topic_resource.h"
+
+#include "base/mem.h"
+#include "hub/message.h"
+#include "proto/form.h"
+#include "transport/poll.h"
+#include <errno.h>
+#include <stdio.h>
+
+enum { DEFAULT_WAIT_MS = 25000 }; /* of a session's poll */
+
+/* What hangs on a WebSocket: what its client sends is published to its topic. */
+typedef struct {
+    peer_handler handler;
+    const topics_route *route;
+    bool has_key;
+    uint8_t name_len;
+    char name[];
+} writer;
+
+/* ------------------------------------------------------------------------------------------------ what is asked for */
+
+static str topic_of(const topics_route *route, const weft_request *request)
+{
+    if (route->options.topic)
+        return str_from(route->options.topic);
+    str name = weft_request_param(request, "topic");
+    return name.at ? name : weft_request_param(request, "*");
+}
+
+str topic_media_type(str field)
+{
+    const char *end = field.len ? memchr(field.at, ';', field.len) : NULL;
+    return str_trim(end ? (str){field.at, (size_t)(end - field.at)} : field);
+}
+
+bool topic_media_is_json(str type)
+{
+    str suffix = STR("+json");
+    if (str_equal_nocase(type, STR("application/json")))
+        return true;
+    return type.len > suffix.len && str_equal_nocase((str){type.at + type.len - suffix.len, suffix.len}, suffix);
+}
+
+bool topic_media_is_lines(str type)
+{
+    static const str names[] = {{"application/x-ndjson", 20},
+                                {"application/ndjson", 18},
+                                {"application/jsonl", 17},
+                                {"application/x-jsonl", 19}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (str_equal_nocase(type, names[i]))
+            return true;
+    return false;
+}
+
+typedef enum {
+    WANTS_POLL,
+    WANTS_EVENTS,
+    WANTS_LINES,
+} wanted;
+
+/* The first type of the list that says how: "anything" and a browser's text/html do not. False when there is none. */
+static bool wanted_in(str list, wanted *ret)
+{
+    str element;
+    while (http1_list_next(&list, &element)) {
+        str type = topic_media_type(element);
+        if (str_equal_nocase(type, STR("text/event-stream")))
+            *ret = WANTS_EVENTS;
+        else if (topic_media_is_lines(type))
+            *ret = WANTS_LINES;
+        else if (topic_media_is_json(type))
+            *ret = WANTS_POLL;
+        else
+            continue;
+        return true;
+    }
+    return false;
+}
+
+static wanted wanted_by(const weft_request *request)
+{
+    wanted result = WANTS_POLL;
+    wanted_in(weft_request_header(request, "Accept"), &result);
+    return result;
+}
+
+/* ---------------------------------------------------------------------------------------------------------- who may */
+
+bool topic_resource_asker(exchange *e, const weft_request *request, const topics_route *route, access_asker *ret_asker)
+{
+    access_key key = access_look(&route->access, request);
+    if (key == ACCESS_WRONG_KEY) {
+        topics_refuse_key(e);
+        return false;
+    }
+    *ret_asker = (access_asker){.request = request, .has_key = key == ACCESS_KEY};
+    return true;
+}
+
+void topic_resource_denial(str name, bool publish, char ret_sentence[TOPIC_DENIAL_BYTES])
+{
+    snprintf(ret_sentence, TOPIC_DENIAL_BYTES, "the topic \"%.*s\" may not be %s here", (int)name.len, name.at,
+             publish ? "published to" : "read");
+}
+
+str topic_resource_enter(exchange *e, const weft_request *request, const topics_route *route, bool publish)
+{
+    access_asker asker;
+    char sentence[TOPIC_DENIAL_BYTES];
+    str name = topic_of(route, request);
+    if (!topic_resource_asker(e, request, route, &asker))
+        return (str){NULL, 0};
+    if (!topic_name_valid(name)) {
+        topics_refuse_error(e, e->context, WEFT_E_INVALID);
+        return (str){NULL, 0};
+    }
+    if (!access_allowed(&route->access, &asker, name, publish)) {
+        topic_resource_denial(name, publish, sentence);
+        topics_refuse(e, 403, sentence);
+        return (str){NULL, 0};
+    }
+    return name;
+}
+
+/* -------------------------------------------------------------------------------------------------------- WebSocket */
+
+static writer *writer_of(const peer *p)
+{
+    return CONTAINER(p->handler, writer, handler);
+}
+
+static void writer_receive(peer *p, const weft_message *message)
+{
+    const writer *w = writer_of(p);
+    const access_rules *rules = &w->route->access;
+    hub *h = p->hub;
+    access_asker asker = {.peer = p, .has_key = w->has_key};
+    char copy[TOPIC_MAX_NAME_BYTES]; /* the writer goes with its peer, which the program or the fan-out may end */
+    str name = {copy, w->name_len};
+    blob *body;
+    memcpy(copy, w->name, name.len);
+    bool allowed = access_allowed(rules, &asker, name, true);
+    if (p->leaving)
+        return;
+    if (!allowed) {
+        peer_close(p, 1008, STR("this client may not publish to the topic"));
+        return;
+    }
+    int error = message_blob(&h->loop->blocks, message, hub_knows_text(h, message->data), &body);
+    if (!error)
+        error = hub_publish(h, name, body, 0, NULL);
+    if (error)
+        peer_close(p, 1011, STR("the message could not be published"));
+}
+
+static void writer_left(peer *p)
+{
+    mem_free(writer_of(p));
+}
+
+/* 0 or -ENOMEM. */
+static int writer_attach(peer *p, const topics_route *route, str name, bool has_key)
+{
+    writer *w = mem_new(sizeof *w + name.len);
+    if (!w)
+        return -ENOMEM;
+    *w = (writer){.route = route, .has_key = has_key, .name_len = (uint8_t)name.len};
+    w->handler = (peer_handler){.receive = writer_receive, .left = writer_left};
+    memcpy(w->name, name.at, name.len);
+    p->handler = &w->handler;
+    return 0;
+}
+
+/* What came before is queued now. 0 or an error. */
+static int begin(peer *p, str name, str from)
+{
+    int error = hub_subscribe(p->hub, p, name, since_read(from), NULL);
+    if (!error)
+        hub_serve(p->hub, p);
+    return error;
+}
+
+static void attach(peer *p, const weft_request *request, const void *owner)
+{
+    const topics_route *route = owner;
+    str name = topic_of(route, request);
+    bool has_key = access_look(&route->access, request) == ACCESS_KEY;
+    if (writer_attach(p, route, name, has_key) || begin(p, name, http_stream_since(request)))
+        peer_abort(p);
+}
+
+void topic_resource_upgrade(exchange *e, const weft_request *request, void *user)
+{
+    const topics_route *route = user;
+    topic *t;
+    str name = topic_resource_enter(e, request, route, false);
+    if (!name.at)
+        return;
+    int error = hub_topic(e->context, name, &t);
+    if (error)
+        topics_refuse_error(e, e->context, error);
+    else
+        websocket_serve(e, request, route->websocket);
+}
+
+/* ------------------------------------------------------------------------------------------------ streams and polls */
+
+static void serve_stream(exchange *e, const weft_request *request, const http_stream_kind *kind, str name)
+{
+    str from = http_stream_since(request);
+    exchange_add_field(e, STR("Vary"), STR("Accept"));
+    if (e->head_only) {
+        http_stream_head(e, kind);
+        return;
+    }
+    peer *p = http_stream_open(e, kind, from);
+    if (p && begin(p, name, from))
+        peer_abort(p);
+}
+
+static void open_session(exchange *e, const weft_request *request, const topics_route *route, str name)
+{
+    str from = http_stream_since(request);
+    peer *p = poll_session_new(e->context, &route->polls, request, from);
+    int error = p ? begin(p, name, from) : -ENOMEM;
+    if (!error) {
+        poll_session_begin(p, e);
+        return;
+    }
+    if (p)
+        peer_abort(p);
+    topics_refuse_error(e, e->context, error);
+}
+
+/* Undecoded; at == NULL for a poll without one. HEAD asks about the topic: it opens no session, and acknowledges
+ * nothing. */
+static str asked_session(const exchange *e, const weft_request *request)
+{
+    return e->head_only ? (str){NULL, 0} : form_find(weft_request_query(request), STR("session"));
+}
+
+static void serve_session(exchange *e, const weft_request *request, const topics_route *route, str name)
+{
+    exchange_add_field(e, STR("Vary"), STR("Accept"));
+    if (form_equal(asked_session(e, request), STR("new")))
+        open_session(e, request, route, name);
+    else
+        poll_session_poll(e->context, &route->polls, e, request);
+}
+
+static void serve_by(exchange *e, const weft_request *request, const topics_route *route, str name)
+{
+    wanted how = wanted_by(request);
+    if (how != WANTS_POLL)
+        serve_stream(e, request, how == WANTS_EVENTS ? &route->events : &route->lines, name);
+    else if (asked_session(e, request).at)
+        serve_session(e, request, route, name);
+    else
+        poll_serve(e, request, name, route->options.max_wait_ms);
+}
+
+void topic_resource_get(exchange *e, const weft_request *request, void *user)
+{
+    const topics_route *route = user;
+    topic *t;
+    str name = topic_resource_enter(e, request, route, false);
+    if (!name.at)
+        return;
+    int error = hub_topic(e->context, name, &t);
+    if (error)
+        topics_refuse_error(e, e->context, error);
+    else
+        serve_by(e, request, route, name);
+}
+
+/* ----------------------------------------------------------------------------------------------------------- set-up */
+
+static int init_websocket(topics_route *route)
+{
+    const weft_topics_options *o = &route->options;
+    weft_websocket_options options = {
+        .user = o->user,
+        .peer_bytes = o->peer_bytes,
+        .open = o->open,
+        .close = o->close,
+        .origins = o->origins,
+        .max_message_bytes = o->max_message_bytes,
+        .max_queued_bytes = o->max_queued_bytes,
+        .ping_interval_ms = o->ping_interval_ms,
+        .ping_timeout_ms = o->ping_timeout_ms,
+    };
+    websocket_route *r = websocket_route_new(&options);
+    if (!r)
+        return -ENOMEM;
+    r->format = WIRE_WEBSOCKET;
+    r->attach = attach;
+    r->owner = route;
+    route->websocket = r;
+    return 0;
+}
+
+int topic_resource_init(topics_route *route)
+{
+    const weft_topics_options *o = &route->options;
+    route->events = (http_stream_kind){
+        .rules = route->rules,
+        .encoding = &encoding_sse,
+        .format = WIRE_SSE,
+        .transport = WEFT_TRANSPORT_SSE,
+        .keep_alive_ms = o->keep_alive_ms,
+        .retry_ms = o->retry_ms,
+    };
+    route->lines = route->events;
+    route->lines.encoding = &encoding_line;
+    route->lines.format = WIRE_LINE;
+    route->lines.transport = WEFT_TRANSPORT_STREAM;
+    route->lines.retry_ms = WEFT_NEVER; /* nothing in a line could say it */
+    route->polls = (poll_session_kind){
+        .rules = route->rules,
+        .encoding = &encoding_object,
+        .format = WIRE_OBJECT,
+        .list = "messages",
+        .max_wait_ms = o->max_wait_ms,
+        .default_wait_ms = DEFAULT_WAIT_MS,
+        .route = route,
+    };
+    return init_websocket(route);
+}
