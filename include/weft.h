@@ -102,6 +102,7 @@ typedef struct {
     uint32_t drain_timeout_ms; /* how long weft_stop() waits for peers to leave; 5000 */
     size_t max_topics;         /* that exist at a time; 100,000 */
     size_t max_subscriptions;  /* of one peer; 1000, at most 65,535 */
+    size_t max_sessions;       /* of clients without a WebSocket: by polls, and of weft.v1 by SSE; 100,000; then 503 */
 } weft_options;
 
 /** A new application; NULL when there is no memory. Options may be NULL. Every call below takes a NULL application. */
@@ -435,7 +436,7 @@ static inline int weft_publish(weft *app, const char *topic, const weft_message 
 WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
 
 /** The name under which topics with presence list the peer, at most 255 bytes of UTF-8; several peers may share one. Without it the peer is listed under a
- * random one. On its loop, before it subscribes. */
+ * random one. A client of weft.v1 may name itself unless it has been named so. On its loop, before it subscribes. */
 WEFT_API int weft_identify(weft_peer peer, const char *name);
 
 /** Calls fn for each name present on a topic, at most 1000, and returns how many there are; 0 for a topic without presence. fn may be NULL. A name

@@ -97,6 +97,8 @@ static int init_parts(weft *app)
         goto no_hub;
     if (app->options.max_topics)
         app->hub.max_topics = app->options.max_topics;
+    if (app->options.max_sessions)
+        app->hub.max_sessions = app->options.max_sessions;
     if (app->options.max_subscriptions)
         app->hub.max_subscriptions =
             app->options.max_subscriptions < UINT16_MAX ? (uint32_t)app->options.max_subscriptions : UINT16_MAX;

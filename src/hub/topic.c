@@ -425,6 +425,7 @@ int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *r
 {
     *h = (hub){.loop = n->loop, .net = n, .table = table, .app = app, .rules = rules};
     h->max_topics = HUB_MAX_TOPICS;
+    h->max_sessions = HUB_MAX_SESSIONS;
     h->max_subscriptions = PEER_MAX_SUBSCRIPTIONS;
     h->wake.run = waiters_wake;
     list_init(&h->unfinished);

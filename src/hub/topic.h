@@ -88,6 +88,7 @@ enum {
     TOPIC_HISTORY_AGE_MS = 300000,
     TOPIC_LINGER_MS = 60000,
     HUB_MAX_TOPICS = 100000,
+    HUB_MAX_SESSIONS = 100000,
     FANOUT_SLICE_US = 2000,
 };
 
@@ -107,9 +108,10 @@ struct hub {
     const topic_rule *const *rules; /* the application's; the first that matches counts */
     size_t max_topics;
     uint32_t max_subscriptions; /* of one peer */
-    list_node unfinished;       /* topics whose fan-out goes on in the next turn */
-    list_node waking;           /* topics whose waiters are to be woken */
-    list_node idle;             /* topics that nobody wants and that keep nothing, longest unwanted first */
+    size_t max_sessions;
+    list_node unfinished; /* topics whose fan-out goes on in the next turn */
+    list_node waking;     /* topics whose waiters are to be woken */
+    list_node idle;       /* topics that nobody wants and that keep nothing, longest unwanted first */
     timer slice;
     timer wake_slice;
     loop_task wake;

@@ -96,6 +96,8 @@ void protocol_upgrade(exchange *e, const weft_request *request, void *user)
 
 static void open_stream(exchange *e, const topics_route *route, bool has_key)
 {
+    if (topics_refuse_session(e))
+        return;
     peer *p = http_stream_open(e, &route->events, (str){NULL, 0});
     if (p && talk_begin_session(p, route, has_key))
         peer_abort(p);
@@ -103,6 +105,8 @@ static void open_stream(exchange *e, const topics_route *route, bool has_key)
 
 static void open_polls(exchange *e, const weft_request *request, const topics_route *route, bool has_key)
 {
+    if (topics_refuse_session(e))
+        return;
     peer *p = poll_session_new(e->context, &route->polls, request, (str){NULL, 0});
     int error = p ? talk_begin(p, route, has_key, poll_session_id(p)) : -ENOMEM;
     if (!error) {

@@ -86,11 +86,14 @@ static void put_count(saying *s, size_t count)
         s->error = buf_printf(&s->text, ",\"count\":%zu", count);
 }
 
-/* Ends the envelope and sends it. A peer whose queue it fills is not read from until that drains. */
+/* Ends the envelope and sends it, behind what was published to the peer before; that may end it. A peer whose queue it fills is not read from until
+ * that drains. */
 static int say(peer *p, saying *s)
 {
     put(s, STR("}"));
     int error = s->error;
+    if (!error)
+        hub_catch_up(p->hub, p);
     if (!error && !p->leaving) {
         error = p->ops->say(p, buf_str(&s->text));
         if (!error)
@@ -207,6 +210,9 @@ static bool allowed(peer *p, const envelope *e, bool publish)
 static void take_subscribe(peer *p, const envelope *e)
 {
     subscribed done;
+    hub_catch_up(p->hub, p); /* or a topic that it has already would not stand where the answer says */
+    if (p->leaving)
+        return;
     int error = hub_subscribe(p->hub, p, e->topic, since_read(e->since), &done);
     if (error) {
         refuse_error(p, e->id, error);
@@ -231,17 +237,13 @@ static void take_unsubscribe(peer *p, const envelope *e)
     answer(p, &s);
 }
 
-/* 0 and *ret_done, or an error. The publisher's own copy is on its way before anything is said of it. */
+/* 0 and *ret_done, or an error. */
 static int publish(peer *p, const envelope *e, publication *ret_done)
 {
     blob *body;
     weft_message message = {.kind = e->kind, .data = e->data, .event = e->event};
     int error = message_blob(&p->hub->loop->blocks, &message, true, &body);
-    if (!error)
-        error = hub_publish(p->hub, e->topic, body, 0, ret_done);
-    if (!error && !p->leaving)
-        hub_catch_up(p->hub, p);
-    return error;
+    return error ? error : hub_publish(p->hub, e->topic, body, 0, ret_done);
 }
 
 static void refuse_data(peer *p, const envelope *e, size_t limit)
@@ -345,12 +347,8 @@ static void take(peer *p, const envelope *e)
     }
 }
 
-/* The peer may leave in the middle of anything: what was published to it before comes first, and then nothing is said any more. */
 static void take_read(peer *p, const envelope *e, int error)
 {
-    hub_catch_up(p->hub, p);
-    if (p->leaving)
-        return;
     if (error)
         refuse(p, e->id, STR("invalid"), e->problem);
     else

@@ -223,6 +223,8 @@ static void serve_stream(exchange *e, const weft_request *request, const http_st
 static void open_session(exchange *e, const weft_request *request, const topics_route *route, str name)
 {
     str from = http_stream_since(request);
+    if (topics_refuse_session(e))
+        return;
     peer *p = poll_session_new(e->context, &route->polls, request, from);
     int error = p ? begin(p, name, from) : -ENOMEM;
     if (!error) {

@@ -152,6 +152,18 @@ void topics_refuse_key(exchange *e)
     topics_refuse(e, 401, "this is not the publish key");
 }
 
+bool topics_refuse_session(exchange *e)
+{
+    const hub *h = e->context;
+    char sentence[128];
+    if (h->sessions.n_entries < h->max_sessions)
+        return false;
+    snprintf(sentence, sizeof sentence, "there are %zu sessions already, and may not be more (option: max_sessions)",
+             h->max_sessions);
+    topics_refuse(e, 503, sentence);
+    return true;
+}
+
 void topics_refuse_error(exchange *e, hub *h, int error)
 {
     char sentence[128];

@@ -41,6 +41,9 @@ void topics_refuse(exchange *e, int status, const char *sentence);
 /** 401: another key than ours was sent. */
 void topics_refuse_key(exchange *e);
 
+/** Answers 503 when there are as many sessions as there may be; true when it did. */
+bool topics_refuse_session(exchange *e);
+
 /** The refusal that a hub's error stands for: 400 for the name, 503 for a limit or memory. */
 void topics_refuse_error(exchange *e, hub *h, int error);
 

@@ -235,21 +235,33 @@ static void join_live(weft_peer who)
     weft_subscribe(who, "live", NULL);
 }
 
-/* A publisher that the fan-out has not reached gets its message before it is told of it, and what it wants next comes behind. */
+static int publish_and_refuse(const weft_access *access, void *user)
+{
+    (void)user;
+    if (access->topic.at[0] == 'l')
+        return 1;
+    weft_publish_text(app, "live", "from the program");
+    return 0;
+}
+
+/* A client that the fan-out has not reached gets what was published before anything else that it is told from then on. */
 static void load__keeps_the_order_for_who_is_reached_last(void **state)
 {
     (void)state;
     enum { N = 600 };
-    serve_protocol(&(weft_topics_options){.publish = everything, .open = join_live});
+    serve_protocol(&(weft_topics_options){.publish = everything, .open = join_live, .allow = publish_and_refuse});
     for (int i = 0; i < N; i++)
         assert_int_equal(status_of("GET /weft?session=new", "", NULL), 200);
     speaker s = joined();
-    char batch[] = "{\"type\":\"publish\",\"topic\":\"live\",\"id\":1,\"data\":1}";
     clock_jumps = true;
-    say(&s, batch);
+    say(&s, "{\"type\":\"publish\",\"topic\":\"live\",\"id\":1,\"data\":1}");
+    say(&s, "{\"type\":\"publish\",\"topic\":\"other\",\"id\":2,\"data\":1}");
     clock_jumps = false;
     expect(&s, "{\"type\":\"message\",\"topic\":\"live\",\"id\":\"E-1\",\"kind\":\"json\",\"data\":1}");
     expect(&s, "{\"type\":\"published\",\"id\":1,\"cursor\":\"E-1\"}");
+    expect(&s,
+           "{\"type\":\"message\",\"topic\":\"live\",\"id\":\"E-2\",\"kind\":\"text\",\"data\":\"from the program\"}");
+    expect_error(&s, "2", "forbidden");
     hang_up(&s);
 }
 
@@ -433,6 +445,35 @@ static void load__forgets_clients_that_vanish_in_the_middle_of_anything(void **s
     hang_up(&witness);
 }
 
+/* A connection, a peer, its name and a subscription; and for who polls the session besides the request that waits. */
+static void load__keeps_idle_clients_small(void **state)
+{
+    (void)state;
+    enum { N = 400 };
+    static const size_t most_bytes[] = {768, 768, 1152};
+    static speaker all[N];
+    static int waiting[N];
+    serve_protocol(&(weft_topics_options){COUNTED});
+    speaker first = joined();
+    size_t before = bytes_in_use();
+    for (int i = 0; i < N; i++) {
+        all[i] = joined();
+        subscribe_to(&all[i], "live");
+        expect_no_more(&all[i]);
+        waiting[i] = by == BY_POLLS ? ask_poll(&all[i], "25") : -1;
+        free(all[i].answer);
+        all[i].answer = NULL;
+    }
+    CLIENT_UNTIL(by != BY_POLLS || app->net.n_streams == N);
+    let_arrive();
+    size_t after = bytes_in_use();
+    print_message("# an idle client takes %zu bytes of heap\n", (after - before) / N);
+    assert_true(after - before <= N * most_bytes[by]); /* a sanitizer's malloc tells 0 of itself */
+    for (int i = 0; i < N; i++)
+        client_reset(by == BY_POLLS ? waiting[i] : all[i].fd);
+    hang_up(&first);
+}
+
 /* --------------------------------------------------------------------------------------------------------- no memory */
 
 /* The body of an answer, or false. */
@@ -597,6 +638,7 @@ int main(void)
         ON_ALL(load__keeps_the_order_for_who_is_reached_last),
         ON_ALL(load__survives_nonsense),
         APP_TEST(load__forgets_clients_that_vanish_in_the_middle_of_anything),
+        ON_ALL(load__keeps_idle_clients_small),
         cmocka_unit_test(load__fails_nobody_but_the_client_that_needs_memory),
         cmocka_unit_test(load__fails_an_application_in_words),
     };

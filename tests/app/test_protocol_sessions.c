@@ -42,6 +42,22 @@ static void sessions__takes_arrays_in_their_order(void **state)
     hang_up(&s);
 }
 
+/* What a subscription asks for of the past comes before what is published next, in one breath or not. */
+static void sessions__serves_the_past_before_it_goes_on(void **state)
+{
+    (void)state;
+    serve_open_protocol();
+    speaker s = joined();
+    publish_to("t", "old");
+    say(&s, "[{\"type\":\"subscribe\",\"topic\":\"t\",\"id\":1,\"since\":\"start\"},"
+            "{\"type\":\"publish\",\"topic\":\"t\",\"id\":2,\"data\":\"new\"}]");
+    expect(&s, "{\"type\":\"subscribed\",\"id\":1,\"topic\":\"t\",\"cursor\":\"E-0\",\"gap\":false}");
+    expect(&s, "{\"type\":\"message\",\"topic\":\"t\",\"id\":\"E-1\",\"kind\":\"text\",\"data\":\"old\"}");
+    expect(&s, "{\"type\":\"message\",\"topic\":\"t\",\"id\":\"E-2\",\"kind\":\"text\",\"data\":\"new\"}");
+    expect(&s, "{\"type\":\"published\",\"id\":2,\"cursor\":\"E-2\"}");
+    hang_up(&s);
+}
+
 /* What came to a session for a POST is there for whoever keeps its connection too. */
 static void sessions__takes_post_after_post_on_a_connection(void **state)
 {
@@ -421,6 +437,7 @@ static void sessions__live_on_by_posts(void **state)
     serve_protocol(&(weft_topics_options){.close = on_close});
     speaker s = connect_by(BY_POLLS);
     set_lease(&s, 1000);
+    expect_no_more(&s); /* which begins it */
     for (int i = 0; i < 6; i++) {
         int idle = client_connect(url);
         client_expect_silence(idle, 250);
@@ -430,6 +447,23 @@ static void sessions__live_on_by_posts(void **state)
     assert_string_equal(look(), "");
     expect_no_more(&s);
     hang_up(&s);
+}
+
+/* Opening one costs a stranger a request, and us memory for as long as its lease. */
+static void sessions__have_a_limit_of_their_number(void **state)
+{
+    assert_int_equal(teardown_app(state), 0);
+    app = weft_new(&(weft_options){.max_sessions = 2});
+    serve_open_protocol();
+    speaker polls = connect_by(BY_POLLS), stream = connect_by(BY_EVENTS);
+    const char *full = "{\"error\":\"there are 2 sessions already, and may not be more (option: max_sessions)\"}";
+    expect_answer(ask("GET /weft?session=new", "", ""), 503, full);
+    expect_answer(ask("GET /weft", "Accept: text/event-stream\r\n", ""), 503, full);
+    hang_up(&stream);
+    let_arrive();
+    speaker another = connect_by(BY_POLLS);
+    hang_up(&another);
+    hang_up(&polls);
 }
 
 #define ON_SESSIONS(f)                                                                                                 \
@@ -443,10 +477,12 @@ int main(void)
     const struct CMUnitTest tests[] = {
         ON_SESSIONS(sessions__answers_a_post_with_nothing),
         ON_SESSIONS(sessions__takes_arrays_in_their_order),
+        ON_SESSIONS(sessions__serves_the_past_before_it_goes_on),
         ON_SESSIONS(sessions__takes_post_after_post_on_a_connection),
         APP_TEST(sessions__unknown_ones_are_not_there),
         ON_SESSIONS(sessions__those_of_another_route_are_unknown),
         ON_SESSIONS(sessions__ids_may_be_escaped),
+        APP_TEST(sessions__have_a_limit_of_their_number),
         APP_TEST(sessions__a_stream_is_not_polled),
         APP_TEST(sessions__end_with_their_stream),
         ON_SESSIONS(sessions__stops_an_array_when_the_queue_is_full),

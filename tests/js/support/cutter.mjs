@@ -48,7 +48,8 @@ class Cutter {
     break(pair) {
         if (!this.pairs.delete(pair)) return;
         const reset = Math.random() < 0.5;
-        for (const socket of pair.sockets) reset && socket.connecting === false ? socket.resetAndDestroy() : socket.destroy();
+        // A socket that has been ended cannot be reset: node would never close it, nor exit.
+        for (const socket of pair.sockets) reset && !socket.connecting && !socket.writableEnded ? socket.resetAndDestroy() : socket.destroy();
     }
 
     /** Connections that there are stay open, and nothing passes any more. New ones work. */
