@@ -1,6 +1,6 @@
 /**
  * nginx and HAProxy as people put them in front of Weft. They listen on a socket in a folder of their own, which needs no port and is gone
- * with them; behind them are the HTTP and the WebSocket server of the test, over TCP.
+ * with them; behind them are the servers of the test, over TCP.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import net from 'node:net';
@@ -44,9 +44,12 @@ class Proxy {
     }
 }
 
+function temporaryPaths(folder) {
+    return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join(' ');
+}
+
 /** `/1.0/` and `/1.1/` say which HTTP it speaks to Weft, `/unbuffered/` passes bodies on while they come, `/ws` is for WebSocket. */
 function nginxConfiguration({ folder, socketPath }, http, ws) {
-    const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`);
     return `
         daemon off;
         master_process off;
@@ -56,7 +59,7 @@ function nginxConfiguration({ folder, socketPath }, http, ws) {
         http {
             access_log off;
             client_max_body_size 16m;
-            ${temporary.join(' ')}
+            ${temporaryPaths(folder)}
             upstream weft { server 127.0.0.1:${http.port}; keepalive 8; }
             server {
                 listen unix:${socketPath};
@@ -83,10 +86,9 @@ function nginxConfiguration({ folder, socketPath }, http, ws) {
         }`;
 }
 
-export async function startNginx(http, ws) {
-    const makeArguments = ({ folder }, file) => ['-p', folder, '-e', 'stderr', '-c', file];
-    return new Proxy('nginx', makeArguments, (proxy) => nginxConfiguration(proxy, http, ws)).ready();
-}
+const runNginx = (makeConfiguration) => new Proxy('nginx', ({ folder }, file) => ['-p', folder, '-e', 'stderr', '-c', file], makeConfiguration).ready();
+
+export const startNginx = (http, ws) => runNginx((proxy) => nginxConfiguration(proxy, http, ws));
 
 function haproxyConfiguration({ socketPath }, http, ws) {
     return `
@@ -110,6 +112,26 @@ function haproxyConfiguration({ socketPath }, http, ws) {
 `;
 }
 
-export async function startHaproxy(http, ws) {
-    return new Proxy('haproxy', (_, file) => ['-db', '-f', file], (proxy) => haproxyConfiguration(proxy, http, ws)).ready();
+const runHaproxy = (makeConfiguration) => new Proxy('haproxy', (_, file) => ['-db', '-f', file], makeConfiguration).ready();
+
+export const startHaproxy = (http, ws) => runHaproxy((proxy) => haproxyConfiguration(proxy, http, ws));
+
+/* ------------------------------------------------------------------------------------------------------- as people write it */
+
+/** nginx with these lines in `http`, in which `listen 80;` is our socket. */
+export function startNginxWith(lines) {
+    return runNginx(({ folder, socketPath }) => `
+        daemon off;
+        master_process off;
+        pid ${folder}/pid;
+        error_log stderr warn;
+        events { worker_connections 1024; }
+        http {
+            access_log off;
+            ${temporaryPaths(folder)}
+            ${lines.replace('listen 80;', `listen unix:${socketPath};`)}
+        }`);
 }
+
+/** HAProxy with this configuration, in which `bind :80` is our socket. */
+export const startHaproxyWith = (lines) => runHaproxy(({ socketPath }) => lines.replace('bind :80', `bind unix@${socketPath}`));
