@@ -136,7 +136,7 @@ export interface ConnectOptions {
 }
 
 export interface Weft {
-    /** `waiting` is the time between two attempts. */
+    /** `waiting` is the time between two attempts. Between two polls there is no connection to lose: a dead server is noticed by its silence. */
     readonly state: State;
     /** The one in use, or that was last. */
     readonly carrier: Carrier | undefined;

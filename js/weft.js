@@ -121,13 +121,15 @@ function webSocket(io) {
 function overHttp(io) {
     const { fetch } = io; // not io.fetch(): it must not be called as a method
     const aborter = new AbortController();
+    const running = {}; // by method; a request of its own each, as each fetch() leaves a listener at its signal
     const queue = [];
     let posting = false;
 
     async function request(query, { headers, ...init } = {}) {
+        const { signal } = (running[init.method] = new AbortController());
         const own = typeof io.headers === 'function' ? await io.headers() : io.headers;
         return fetch(io.url(query), {
-            cache: 'no-store', credentials: io.credentials, signal: aborter.signal, headers: { ...headers, ...own }, ...init,
+            cache: 'no-store', credentials: io.credentials, signal, headers: { ...headers, ...own }, ...init,
         });
     }
 
@@ -181,7 +183,10 @@ function overHttp(io) {
                 io.end(error);
             }
         },
-        stop: () => aborter.abort(),
+        stop() {
+            aborter.abort();
+            for (const method in running) running[method].abort();
+        },
     };
 }
 

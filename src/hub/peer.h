@@ -37,6 +37,8 @@ typedef struct {
     int (*send)(peer *p,
                 const weft_message *message); /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
     int (*deliver)(peer *p, topic *t, uint64_t offset); /* a message of the topic; 0 or -ENOMEM */
+    /** Optional: tells the client where a subscription begins that asked for nothing from before. 0 or -ENOMEM. */
+    int (*begin)(peer *p, topic *t, uint64_t next);
     /** Optional: tells the client that messages were skipped, and it goes on at the offset. 0 or -ENOMEM. */
     int (*gap)(peer *p, topic *t, uint64_t next);
     int (*say)(peer *p, str text);     /* a text of the protocol above it, behind what is queued; 0 or -ENOMEM */

@@ -355,6 +355,8 @@ int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done)
     if (reserve_subscriber(t) || reserve_subscription(p))
         return -ENOMEM;
     uint64_t next = topic_resume(t, from, &gap);
+    if (from.from == SINCE_NOW && !ret_done && p->ops->begin && p->ops->begin(p, t, next))
+        return -ENOMEM;
     error = presence_join(t, p);
     if (error)
         return error;

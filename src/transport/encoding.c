@@ -127,9 +127,16 @@ static int events_gap(buf *to, str name, str place)
     return error | put_gap(to, &words, name, place);
 }
 
+/* An id without data is kept by the client, and is no event for it. */
+static int events_begin(buf *to, str place)
+{
+    return buf_put_str(to, STR("id: ")) | buf_put_str(to, place) | buf_put_str(to, STR("\n\n"));
+}
+
 const encoding encoding_sse = {
     .type = "text/event-stream",
     .events = true,
+    .begin = events_begin,
     .keep_alive = STR(":\n\n"),
     .len = events_len,
     .put = events_put,

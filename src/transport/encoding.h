@@ -17,6 +17,9 @@ struct encoding {
     str keep_alive;   /* what may be sent into silence, whole; empty where streams do not have it */
     size_t (*len)(const message_text *m);
     size_t (*put)(char *at, const message_text *m); /* the same number */
+    /** Tells where a subscription begins, so that a client that is cut off before its first message does not come back without a cursor. NULL: it
+     * cannot be told. */
+    int (*begin)(buf *to, str cursor);
     /** Tells of a gap; it goes on after the cursor. Into a fresh buffer; 0 or -ENOMEM. NULL: it is told in another way
      * (polls). */
     int (*gap)(buf *to, str topic, str cursor);

@@ -108,6 +108,20 @@ static int http_stream_say(peer *p, str text)
     return put_message(s, &encoding_sse, &(message_text){.data = text, .kind = WEFT_TEXT});
 }
 
+static int http_stream_begin(peer *p, topic *t, uint64_t next)
+{
+    http_stream *s = http_stream_of(p);
+    char place[CURSOR_BYTES];
+    buf text = {0};
+    if (!kind_of(s)->encoding->begin)
+        return 0;
+    int error = kind_of(s)->encoding->begin(&text, (str){place, cursor_put(topic_cursor_before(t, next), place)});
+    if (!error)
+        error = put_text(s, buf_str(&text));
+    buf_done(&text);
+    return error;
+}
+
 static int http_stream_gap(peer *p, topic *t, uint64_t next)
 {
     http_stream *s = http_stream_of(p);
@@ -272,10 +286,10 @@ static void http_stream_about(const peer *p, weft_peer_info *ret_info)
 
 #define STREAM_OPS(name)                                                                                               \
     {                                                                                                                  \
-        .transport = (name), .send = http_stream_send, .deliver = http_stream_deliver, .gap = http_stream_gap,         \
-        .say = http_stream_say, .ping = http_stream_ping, .close = http_stream_close, .abort = http_stream_abort,      \
-        .pause = http_stream_pause, .queued = http_stream_queued, .notify = http_stream_notify,                        \
-        .about = http_stream_about, .free = http_stream_free,                                                          \
+        .transport = (name), .send = http_stream_send, .deliver = http_stream_deliver, .begin = http_stream_begin,     \
+        .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping, .close = http_stream_close,          \
+        .abort = http_stream_abort, .pause = http_stream_pause, .queued = http_stream_queued,                          \
+        .notify = http_stream_notify, .about = http_stream_about, .free = http_stream_free,                            \
     }
 
 static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREAM_OPS(WEFT_TRANSPORT_STREAM);

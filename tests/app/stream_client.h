@@ -23,9 +23,9 @@ static inline int stream_ask(const char *method, const char *path, const char *f
     return fd;
 }
 
-/** Reads one chunk to `at`, with a NUL behind it: its length, 0 for the last one, -1 when the connection ends before
- * it is whole. */
-static inline ssize_t stream_read_chunk(int fd, char *at, size_t room)
+/** Reads one chunk to `at`, with a NUL behind it, whatever it is: its length, 0 for the last one, -1 when the connection
+ * ends before it is whole. */
+static inline ssize_t stream_read_any_chunk(int fd, char *at, size_t room)
 {
     char size[16], end[2];
     size_t n = 0;
@@ -42,6 +42,23 @@ static inline ssize_t stream_read_chunk(int fd, char *at, size_t room)
     assert_memory_equal(end, "\r\n", 2);
     at[len] = '\0';
     return (ssize_t)len;
+}
+
+/** A block that gives an event stream its first id, and is no event. */
+static inline bool stream_begins_with_id(const char *text)
+{
+    const char *end = strstr(text, "\n\n");
+    return strncmp(text, "id: ", 4) == 0 && end && end == strchr(text, '\n');
+}
+
+/** The same, past the id that an event stream begins with. */
+static inline ssize_t stream_read_chunk(int fd, char *at, size_t room)
+{
+    ssize_t len;
+    do
+        len = stream_read_any_chunk(fd, at, room);
+    while (len > 0 && stream_begins_with_id(at));
+    return len;
 }
 
 /** The next chunk is this. */

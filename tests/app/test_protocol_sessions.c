@@ -455,11 +455,11 @@ static void sessions__have_a_limit_of_their_number(void **state)
     assert_int_equal(teardown_app(state), 0);
     app = weft_new(&(weft_options){.max_sessions = 2});
     serve_open_protocol();
-    speaker polls = connect_by(BY_POLLS), stream = connect_by(BY_EVENTS);
+    speaker polls = connect_by(BY_POLLS), on_stream = connect_by(BY_EVENTS);
     const char *full = "{\"error\":\"there are 2 sessions already, and may not be more (option: max_sessions)\"}";
     expect_answer(ask("GET /weft?session=new", "", ""), 503, full);
     expect_answer(ask("GET /weft", "Accept: text/event-stream\r\n", ""), 503, full);
-    hang_up(&stream);
+    hang_up(&on_stream);
     let_arrive();
     speaker another = connect_by(BY_POLLS);
     hang_up(&another);

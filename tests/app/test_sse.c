@@ -396,6 +396,27 @@ static const char *last_event(const char *place)
     return field;
 }
 
+/* Cut off before its first message, it comes back all the same. */
+static void sse__has_a_place_before_its_first_message(void **state)
+{
+    (void)state;
+    char place[64];
+    serve_history(come_back);
+    int fd = sse_open("/", "");
+    assert_true(stream_read_any_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_begins_with_id(client_bytes));
+    snprintf(place, sizeof place, "%s", stream_cursor());
+    close(fd);
+    publish_texts(1, 2);
+    fd = sse_open("/", last_event(place));
+    expect_texts(fd, 1, 2);
+    close(fd);
+    fd = sse_open("/?since=start", "");
+    assert_true(stream_read_any_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_false(stream_begins_with_id(client_bytes)); /* it says itself where it begins */
+    close(fd);
+}
+
 static void sse__goes_on_behind_the_last_event(void **state)
 {
     (void)state;
@@ -575,6 +596,7 @@ int main(void)
         APP_TEST(stream__carries_every_kind),
         APP_TEST(sse__refuses_what_it_cannot_do_and_stays),
         APP_TEST(sse__drops_what_the_client_says),
+        APP_TEST(sse__has_a_place_before_its_first_message),
         APP_TEST(sse__goes_on_behind_the_last_event),
         APP_TEST(stream__goes_on_behind_a_cursor),
         APP_TEST(sse__tells_open_what_the_client_has),
