@@ -35,11 +35,17 @@ REGIMES = [
     regime('echo 1000 x 1 KiB', 'echo -c 1000 -s 1024', 'raw', 0.96),
     regime('echo 100 x 16 KiB', 'echo -c 100 -s 16384', 'raw', 0.94),
     regime('echo 10 x 1 MiB', 'echo -c 10 -s 1048576', 'raw', 0.85),
+    regime('TLS echo 100 x 20 B, depth 1', 'echo -c 100 -s 20 -d 1 --tls', 'tls', 0.95, note='beside bare OpenSSL'),
+    regime('TLS echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16 --tls', 'tls', 0.95, note='beside bare OpenSSL'),
     regime('broadcast 1 -> 1000, window 1', 'broadcast -c 1000 -s 100 --window 1', 'ws', None, 291e3, '/cpu-s',
            'uWebSockets where the target was set'),
     regime('broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16', 'ws', 1 / 0.06, None, '',
            'uWebSockets is 1 / 0.06 of ws'),
 ]
+# Without contexts, beside a context for each connection at zlib's default level in the same server.
+REGIMES += [regime(f'deflate echo 100 x {size}', f'echo -c 100 -s {n} --deflate', 'context', ratio, note='JSON')
+            for size, n, ratio in (('1 KiB', 1024, 1.2), ('16 KiB', 16384, 1.2))]
+
 # One topic, one publisher that POSTs, 1000 subscribers on a transport. `weft-ws` is our own WebSocket fan-out.
 FANOUT = '-c 1000 -s 100'
 for _name, _via, _beside, _ratio, _flags in (
@@ -57,6 +63,7 @@ for _name, _via, _beside, _ratio, _flags in (
 N_IDLE = 5000
 IDLE_BYTES, HANDSHAKE_US = 256, 16
 IDLE_PUSH_BYTES = 512  # of an event stream or a waiting poll
+N_IDLE_TLS, IDLE_TLS_BYTES = 1000, 16384
 
 NCHAN = """load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
 daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; pid {folder}/pid; error_log {folder}/error.log;
@@ -128,6 +135,7 @@ class Bench:
     def __init__(self, options):
         self.options = options
         self.failed = False
+        self.certificate = None
 
     def program(self, name):
         return os.path.join(self.options.build, 'bench', name)
@@ -142,6 +150,13 @@ class Bench:
             self.failed = True
             return None
         return result.stdout
+
+    def tls(self):
+        """The arguments with which weft-conformance serves over TLS."""
+        if not self.certificate:
+            self.certificate = tempfile.TemporaryDirectory()
+            subprocess.run([self.weft(), 'cert', '--out', self.certificate.name], check=True, stdout=subprocess.DEVNULL)
+        return ['--tls', self.certificate.name]
 
     def fanout_server(self, who, via, folder):
         """A server with the topic t: its command, where to listen and to publish, and its port (0: it says)."""
@@ -174,13 +189,17 @@ class Bench:
             return self.per_second(line)
         arguments = [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who]
         port = 0
-        if who == 'weft':
+        if who == 'context':
+            command = [self.options.conformance, 'ws-context', '--port', '0']
+            arguments.append('--context')
+        elif who == 'weft':
             command = [self.options.conformance, 'ws' if one.load[0] == 'echo' else 'broadcast', '--port', '0']
+            command += self.tls() if '--tls' in one.load else []
         elif who == 'ws':
             command = ['node', os.path.join(HERE, 'ws-broadcast.mjs')]
         else:
             port = free_port()
-            command = [self.program('raw-echo'), str(port)]
+            command = [self.program('tls-echo' if who == 'tls' else 'raw-echo'), str(port)]
             arguments.append('--raw')
         with Server(command) as server:
             port = server.wait_port(port) if port else server.wait_ready()
@@ -221,6 +240,17 @@ class Bench:
                  handshake_us <= HANDSHAKE_US, 'CPU time')
         self.row('idle connection, user memory', f'{idle_bytes} B', '', '', f'{IDLE_BYTES} B', idle_bytes <= IDLE_BYTES, '')
 
+    def idle_tls(self):
+        with Server([self.options.conformance, 'ws', '--port', '0', *self.tls()]) as server:
+            line = self.load(server, server.wait_ready(), ['idle', '--tls', '-c', str(N_IDLE_TLS), '--tag', 'weft'])
+        match = line and re.search(r'([\d.]+) us-cpu/handshake.*?= (-?\d+) B/conn', line)
+        if not match:
+            print('idle wss failed', flush=True)
+            return
+        self.row('handshake over TLS', f'{float(match[1]):.1f} us', '', '', '', None, 'CPU time')
+        idle_bytes = int(match[2])
+        self.row('idle wss, user memory', f'{idle_bytes} B', '', '', f'{IDLE_TLS_BYTES} B', idle_bytes <= IDLE_TLS_BYTES, '')
+
     def idle_push(self, via):
         with tempfile.TemporaryDirectory() as folder:
             command, paths, _ = self.fanout_server('weft', via, folder)
@@ -252,6 +282,7 @@ class Bench:
                 self.compare(one)
         if re.search(self.options.only, 'idle'):
             self.idle()
+            self.idle_tls()
             for via in ('sse', 'poll'):
                 self.idle_push(via)
         if re.search(self.options.only, 'codecs'):

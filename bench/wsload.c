@@ -34,46 +34,48 @@
 #include <unistd.h>
 #include <zlib.h>
 
-static const char USAGE[] = "usage: wsload echo|broadcast|fanout|idle [options]\n"
-                            "\n"
-                            "  echo        every connection keeps DEPTH messages in flight; the server\n"
-                            "              must send each message back unchanged\n"
-                            "  broadcast   CONNS subscribers + 1 publisher; the server must send whatever\n"
-                            "              the publisher sends to every (other) connection\n"
-                            "  fanout      CONNS subscribers over one transport (--via) and one publisher\n"
-                            "              that POSTs; every subscriber must get every message once and in\n"
-                            "              order, else the exit status is 1\n"
-                            "  idle        open CONNS connections, report handshake rate, server CPU per\n"
-                            "              handshake and server memory per connection\n"
-                            "\n"
-                            "  -h ADDR     server address (127.0.0.1)      -p PORT   port (9001)\n"
-                            "  -u PATH     request path (/)                -c CONNS  connections (100)\n"
-                            "  -s BYTES    payload size (20; fanout: at least 40)\n"
-                            "  -d DEPTH    in flight per connection (1)\n"
-                            "  -t SECS     measured window (5)             -w SECS   warm-up before it (1)\n"
-                            "  -b          binary frames instead of text   --raw     plain TCP, no WebSocket\n"
-                            "  --tls       TLS (certificate not checked)   --sio     Socket.IO 4 over WebSocket\n"
-                            "  --deflate   offer permessage-deflate, send compressed JSON text\n"
-                            "  --pid PID   server process to charge (repeatable)\n"
-                            "  --core N    also report busy time of core N (includes interrupts)\n"
-                            "  --cpu N     pin the generator to core N (1; -1 = do not pin)\n"
-                            "  --rate R    broadcast, fanout: R messages/s instead of closed loop\n"
-                            "  --window W  broadcast, fanout: messages not yet delivered to all in closed\n"
-                            "              loop (1); idle: concurrent handshakes (64)\n"
-                            "  --via V     fanout, idle: sse, stream (a message a line), poll (long poll)\n"
-                            "              or ws (a message a WebSocket message; the default)\n"
-                            "  --sub PATH  subscribers' path with its query (as -u)\n"
-                            "  --pub PATH  fanout: publisher's path (the subscribers')\n"
-                            "  --pipeline P  fanout: POSTs sent ahead of their answers (1)\n"
-                            "  --accept T  stream: Accept header (application/x-ndjson)\n"
-                            "  --poll-style weft|nchan  what a poll passes back: \"cursor\" of the JSON body\n"
-                            "              as ?since=CURSOR&wait=25 (weft, the default), or Last-Modified\n"
-                            "              and Etag as If-Modified-Since and If-None-Match (nchan)\n"
-                            "  --src K     use K source addresses 127.0.1.1..K; --dst K spreads over K\n"
-                            "              destinations ADDR..ADDR+K-1 (for > 28k connections)\n"
-                            "  --procs K   idle: K generator processes (to exceed the open-file limit)\n"
-                            "  --hold S    idle: keep the connections S seconds before measuring memory (1)\n"
-                            "  --tag TEXT  label printed in the result line\n";
+static const char USAGE[] =
+    "usage: wsload echo|broadcast|fanout|idle [options]\n"
+    "\n"
+    "  echo        every connection keeps DEPTH messages in flight; the server\n"
+    "              must send each message back unchanged\n"
+    "  broadcast   CONNS subscribers + 1 publisher; the server must send whatever\n"
+    "              the publisher sends to every (other) connection\n"
+    "  fanout      CONNS subscribers over one transport (--via) and one publisher\n"
+    "              that POSTs; every subscriber must get every message once and in\n"
+    "              order, else the exit status is 1\n"
+    "  idle        open CONNS connections, report handshake rate, server CPU per\n"
+    "              handshake and server memory per connection\n"
+    "\n"
+    "  -h ADDR     server address (127.0.0.1)      -p PORT   port (9001)\n"
+    "  -u PATH     request path (/)                -c CONNS  connections (100)\n"
+    "  -s BYTES    payload size (20; fanout: at least 40)\n"
+    "  -d DEPTH    in flight per connection (1)\n"
+    "  -t SECS     measured window (5)             -w SECS   warm-up before it (1)\n"
+    "  -b          binary frames instead of text   --raw     plain TCP, no WebSocket\n"
+    "  --tls       TLS (certificate not checked)   --sio     Socket.IO 4 over WebSocket\n"
+    "  --deflate   offer permessage-deflate, send compressed JSON text\n"
+    "  --context   with --deflate: the server may keep a context (what comes back is not inflated)\n"
+    "  --pid PID   server process to charge (repeatable)\n"
+    "  --core N    also report busy time of core N (includes interrupts)\n"
+    "  --cpu N     pin the generator to core N (1; -1 = do not pin)\n"
+    "  --rate R    broadcast, fanout: R messages/s instead of closed loop\n"
+    "  --window W  broadcast, fanout: messages not yet delivered to all in closed\n"
+    "              loop (1); idle: concurrent handshakes (64)\n"
+    "  --via V     fanout, idle: sse, stream (a message a line), poll (long poll)\n"
+    "              or ws (a message a WebSocket message; the default)\n"
+    "  --sub PATH  subscribers' path with its query (as -u)\n"
+    "  --pub PATH  fanout: publisher's path (the subscribers')\n"
+    "  --pipeline P  fanout: POSTs sent ahead of their answers (1)\n"
+    "  --accept T  stream: Accept header (application/x-ndjson)\n"
+    "  --poll-style weft|nchan  what a poll passes back: \"cursor\" of the JSON body\n"
+    "              as ?since=CURSOR&wait=25 (weft, the default), or Last-Modified\n"
+    "              and Etag as If-Modified-Since and If-None-Match (nchan)\n"
+    "  --src K     use K source addresses 127.0.1.1..K; --dst K spreads over K\n"
+    "              destinations ADDR..ADDR+K-1 (for > 28k connections)\n"
+    "  --procs K   idle: K generator processes (to exceed the open-file limit)\n"
+    "  --hold S    idle: keep the connections S seconds before measuring memory (1)\n"
+    "  --tag TEXT  label printed in the result line\n";
 
 /* ------------------------------------------------------------------ options */
 enum mode { ECHO, BROADCAST, FANOUT, IDLE };
@@ -86,7 +88,7 @@ static struct {
     int port, conns, depth, cpu, core, src, dst, procs, window, pipeline;
     size_t size;
     double secs, warm, rate, hold;
-    bool binary, raw, tls, sio, deflate, nchan;
+    bool binary, raw, tls, sio, deflate, context, nchan;
     int pids[16], npids;
 } o = {.host = "127.0.0.1",
        .path = NULL,
@@ -683,7 +685,7 @@ static void payload(struct conn *c, const uint8_t *p, size_t n)
     } else if (c->check && !o.deflate && o.mode == ECHO) {
         if (c->msg_off + n > paylen || memcmp(p, plain[c->rvar] + c->msg_off, n))
             bad++;
-    } else if (c->check && o.deflate && c->rsv1 && c->msg_off == 0 && n == c->frame_rem && c->fin) {
+    } else if (c->check && o.deflate && !o.context && c->rsv1 && c->msg_off == 0 && n == c->frame_rem && c->fin) {
         static uint8_t *out, *in;
         if (!out) {
             out = malloc(paylen + 64);
@@ -872,9 +874,10 @@ static void send_upgrade(struct conn *c)
                      "GET %s HTTP/1.1\r\nHost: %s:%d\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
                      "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n%s\r\n",
                      o.path, o.host, o.port,
-                     o.deflate ? "Sec-WebSocket-Extensions: permessage-deflate; "
-                                 "client_no_context_takeover; server_no_context_takeover\r\n"
-                               : "");
+                     !o.deflate  ? ""
+                     : o.context ? "Sec-WebSocket-Extensions: permessage-deflate; client_no_context_takeover\r\n"
+                                 : "Sec-WebSocket-Extensions: permessage-deflate; "
+                                   "client_no_context_takeover; server_no_context_takeover\r\n");
     if (io_write(c, req, (size_t)n) != n)
         drop(c);
     c->state = HTTP;
@@ -1656,6 +1659,10 @@ int main(int argc, char **argv)
         }
         if (!strcmp(k, "--deflate")) {
             o.deflate = true;
+            continue;
+        }
+        if (!strcmp(k, "--context")) {
+            o.context = true;
             continue;
         }
         if (!v) {

@@ -103,6 +103,18 @@ typedef struct {
     size_t max_topics;         /* that exist at a time; 100,000 */
     size_t max_subscriptions;  /* of one peer; 1000, at most 65,535 */
     size_t max_sessions;       /* of clients without a WebSocket: by polls, and of weft.v1 by SSE; 100,000; then 503 */
+
+    /* Who may connect. Addresses of loopback and Unix sockets have no limits of their own. */
+    size_t max_address_connections;    /* of one address (an IPv6 /64); 1024; more are answered with 503 */
+    size_t max_address_connects_per_s; /* likewise, on average; bursts of ten times that; 256 */
+    /* NULL-terminated addresses and networks ("10.0.0.0/8", "::1", "unix") whose Forwarded or X-Forwarded-For tells who the client is, and whose
+     * X-Forwarded-Proto tells how it came; NULL: nobody's. The limits then hold for whom they speak. */
+    const char *const *trusted_proxies;
+    uint32_t head_timeout_ms;    /* for a whole request head; 10,000; then 408 */
+    uint32_t idle_timeout_ms;    /* between two requests; 60,000 */
+    uint32_t write_timeout_ms;   /* a client that takes nothing for so long is gone; 30,000 */
+    size_t min_body_bytes_per_s; /* averaged over 10 s; 1024; then 408 */
+    size_t deflate_budget_bytes; /* of compressors and decompressors with a context of their own; 64 MiB */
 } weft_options;
 
 /** A new application; NULL when there is no memory. Options may be NULL. Every call below takes a NULL application. */
@@ -112,6 +124,17 @@ static inline weft *weft_new(const weft_options *options);
  * callback and while weft_run() runs. NULL is fine. */
 WEFT_API int weft_free(weft *app);
 
+/** A certificate chain (the server's own first) and its private key, PEM files. */
+typedef struct {
+    const char *certificate, *key;
+} weft_certificate;
+
+typedef enum {
+    WEFT_CLIENT_CERTIFICATE_OFF = 0,
+    WEFT_CLIENT_CERTIFICATE_OPTIONAL,
+    WEFT_CLIENT_CERTIFICATE_REQUIRED,
+} weft_client_certificate;
+
 typedef struct {
     int backlog;    /* connections that the kernel holds for us; 4096 */
     int unix_mode;  /* permissions of a Unix socket's file, as 0660; 0 leaves the umask's */
@@ -119,9 +142,22 @@ typedef struct {
     /* NULL-terminated: names that a loopback listener serves besides localhost, 127.0.0.1 and [::1], so that no page can reach it under a name
      * of its own (421 else); "*": any; NULL: none. Other listeners serve every name. */
     const char *const *hosts;
+
+    /* For https://. The files are read again by weft_reload_tls(). */
+    const weft_certificate *certificates; /* the first is for names that no other has; an array of n_certificates */
+    size_t n_certificates;
+    const char *client_ca;                      /* PEM file: who signs clients' certificates; NULL: the system's */
+    weft_client_certificate client_certificate; /* whether clients are asked for one */
+    const char *ciphers; /* TLS 1.2, as OpenSSL names them; NULL: those of today with forward secrecy */
+    int tls_1_3_only;
 } weft_listen_options;
 
-/** Listens on `http://HOST:PORT` (a name, IPv4, or IPv6 in brackets; port 0: the kernel picks) or `unix:PATH`. The socket is
+/** Reads the certificates of all listeners again: 0, or what is wrong with one of them (weft_error() is untouched; a line is logged), and then nothing has
+ * changed. Live connections stay as they are. Any thread; in weft_run_until_signal() SIGHUP does it too, where
+ * there is an https:// listener. */
+WEFT_API int weft_reload_tls(weft *app);
+
+/** Listens on `http://HOST:PORT` or `https://HOST:PORT` (a name, IPv4, or IPv6 in brackets; port 0: the kernel picks) or `unix:PATH`. The socket is
  * bound at once. Options may be NULL.
  * Errors: WEFT_E_INVALID for an address that cannot be read, -EADDRINUSE and the like from the system; both stick. */
 static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options);
@@ -136,8 +172,9 @@ WEFT_API int weft_run(weft *app);
 /** weft_run(), and while it runs SIGTERM and SIGINT are weft_stop() (a second one ends at once). */
 WEFT_API int weft_run_until_signal(weft *app);
 
-/** Stops: listeners close, WebSocket peers are told 1001, what is queued is sent, for at most drain_timeout_ms. A second call ends at
- * once. Any thread, any signal handler. */
+/** Stops: listeners close, requests under way are answered, peers are told (1001), what is queued and what a lagging subscription has yet to get is sent,
+ * for at most drain_timeout_ms. More than a hundred clients are told one after the other over the first half of that time, so that they do not all come back
+ * in the same instant. A second call ends at once. Any thread, any signal handler. */
 WEFT_API void weft_stop(weft *app);
 
 /** For use inside somebody else's loop: a descriptor that is readable when weft_step() has work. Configuration errors as
@@ -156,6 +193,14 @@ WEFT_API void *weft_app_user(const weft *app);
 /** Runs fn(app, user) on the loop, in a later turn. Any thread. */
 WEFT_API int weft_post(weft *app, void (*fn)(weft *app, void *user), void *user);
 
+/** A listener for operators, on a loopback address or a Unix socket unless its options say `"*"` among hosts: /health/live (200 while the loop turns),
+ * /health/ready (200, 503 from weft_stop() on) and /metrics (Prometheus text, docs/server.md), and nothing else; these are on no other listener. It answers
+ * until the last connection of the others has gone. Errors as from weft_listen(). */
+static inline int weft_admin(weft *app, const char *url, const weft_listen_options *options);
+
+/** As weft_listening(), of the listeners for operators, which that does not name. */
+WEFT_API const char *weft_admin_listening(const weft *app, size_t n);
+
 /* ------------------------------------------------------------------------------------------------------------ requests
  * All borrowed from the request; an absent thing is {NULL, 0}. */
 
@@ -167,7 +212,10 @@ WEFT_API weft_str weft_request_header(const weft_request *request,
                                       const char *name); /* the first of that name, any case */
 WEFT_API weft_str weft_request_cookie(const weft_request *request, const char *name);
 WEFT_API weft_str weft_request_address(const weft_request *request); /* `127.0.0.1:5000`, `[::1]:5000`, `unix` */
-WEFT_API weft_str weft_request_body(const weft_request *request);    /* whole; not of streamed bodies */
+WEFT_API int weft_request_secure(const weft_request *request);       /* nonzero: over TLS, here or at a trusted proxy */
+WEFT_API weft_str
+weft_request_client_subject(const weft_request *request); /* of its certificate, RFC 2253; when it gave a good one */
+WEFT_API weft_str weft_request_body(const weft_request *request); /* whole; not of streamed bodies */
 
 /** The first value of that name in the query, or in a form body (application/x-www-form-urlencoded), decoded. */
 WEFT_API weft_str weft_request_query_value(const weft_request *request, const char *name);
@@ -221,6 +269,14 @@ typedef struct {
     uint32_t ping_timeout_ms;        /* 20,000 more without one: gone (1006); WEFT_NEVER: pinged, never dropped */
     uint32_t close_timeout_ms;       /* 5,000 for the peer's close frame */
     uint32_t accept_timeout_ms;      /* 10,000 for weft_accept() or weft_reject(); then 503 */
+
+    int deflate; /* nonzero: permessage-deflate (RFC 7692) for clients that offer it; a build without zlib has none */
+    size_t deflate_min_bytes; /* smaller messages go as they are; 64 */
+    int deflate_context; /* nonzero: a compressor of its own for each client that wants one, as long as deflate_budget_bytes lasts */
+    size_t
+        max_messages_per_s; /* of one peer, on average; bursts of ten times that; then it is not read from until it has
+                                    waited; 0: no limit */
+    size_t max_bytes_per_s; /* likewise, of payload */
 } weft_websocket_options;
 
 #define WEFT_NEVER UINT32_MAX
@@ -283,6 +339,9 @@ typedef struct {
     uint32_t keep_alive_ms;     /* 15,000 without a byte on a stream; WEFT_NEVER: none */
     uint32_t retry_ms;          /* as in weft_sse_options; 2,000 */
     uint32_t ping_interval_ms, ping_timeout_ms; /* as in weft_websocket_options */
+    int deflate;                                /* nonzero: WebSockets are compressed, as there */
+    /* Likewise; a POST to a session is answered with 429 meanwhile. Messages posted without a session are not counted. */
+    size_t max_messages_per_s, max_bytes_per_s;
 } weft_topics_options;
 
 /** A topic as a resource, on a path that names it (`/topics/:topic`, or `/topics/` + `*` for names with slashes) or whose options do. GET speaks
@@ -312,6 +371,10 @@ static inline int weft_files(weft *app, const char *path, const char *directory,
 /** Says yes to a request for a WebSocket (or an SSE or HTTP stream, which have no subprotocol), with a subprotocol that the client offered (WEFT_E_INVALID else) or NULL for the route's own
  * choice. */
 WEFT_API int weft_accept(weft_exchange exchange, const char *subprotocol);
+
+/** The same without compression, whatever the route allows: for a client whose messages mix secrets with what others choose (their size would tell of the
+ * secret). */
+WEFT_API int weft_accept_plain(weft_exchange exchange, const char *subprotocol);
 
 /** Says no: 400 to 599 (204 to an EventSource that shall not come again), with a plain text (NULL: the status's standard phrase). The connection is closed after it. */
 WEFT_API int weft_reject(weft_exchange exchange, int status, const char *text);
@@ -378,6 +441,7 @@ typedef struct {
     uint64_t connected_ms; /* since open */
     uint64_t messages_in, messages_out;
     uint64_t bytes_in, bytes_out; /* of messages, without framing */
+    char client_subject[256];     /* as weft_request_client_subject(); "" without one, and for one that is longer */
 } weft_peer_info;
 
 /** Fills ret_info. On its loop. */
@@ -461,6 +525,7 @@ WEFT_API int weft_cancel(weft_timer timer);
 
 WEFT_API weft *weft_new_sized(const weft_options *options, size_t size);
 WEFT_API int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size);
+WEFT_API int weft_admin_sized(weft *app, const char *url, const weft_listen_options *options, size_t size);
 WEFT_API int weft_route_sized(weft *app, const char *method, const char *path, const weft_route_options *options,
                               size_t size);
 WEFT_API int weft_files_sized(weft *app, const char *path, const char *directory, const weft_files_options *options,
@@ -483,6 +548,11 @@ static inline weft *weft_new(const weft_options *options)
 static inline int weft_listen(weft *app, const char *url, const weft_listen_options *options)
 {
     return weft_listen_sized(app, url, options, sizeof *options);
+}
+
+static inline int weft_admin(weft *app, const char *url, const weft_listen_options *options)
+{
+    return weft_admin_sized(app, url, options, sizeof *options);
 }
 
 static inline int weft_route(weft *app, const char *method, const char *path, const weft_route_options *options)

@@ -1,9 +1,11 @@
-#include "app/app.h"
+#include "app/admin.h"
+#include "app/tls.h"
 
 #include "base/mem.h"
 #include "base/texts.h"
 #include "hub/timers.h"
 #include "net/stream.h"
+#include "transport/websocket_deflate.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,7 +15,8 @@
 
 enum {
     DEFAULT_DRAIN_TIMEOUT_MS = 5000,
-    SIGNAL_STOP = 1, /* what weft_stop() tells the loop; n_stops says how often */
+    SIGNAL_STOP = 1,   /* what weft_stop() tells the loop; n_stops says how often */
+    SIGNAL_RELOAD = 2, /* SIGHUP */
 };
 
 /* -------------------------------------------------------------------------------------------------------------- errors */
@@ -95,14 +98,8 @@ static int init_parts(weft *app)
         error = hub_init(&app->hub, &app->net, &app->table, app, &app->rules);
     if (error)
         goto no_hub;
-    if (app->options.max_topics)
-        app->hub.max_topics = app->options.max_topics;
-    if (app->options.max_sessions)
-        app->hub.max_sessions = app->options.max_sessions;
-    if (app->options.max_subscriptions)
-        app->hub.max_subscriptions =
-            app->options.max_subscriptions < UINT16_MAX ? (uint32_t)app->options.max_subscriptions : UINT16_MAX;
     http_server_init(&app->http, &app->net, &app->table, &app->routes, &app->hub);
+    app_apply_limits(app);
     return 0;
 
 no_hub:
@@ -121,6 +118,7 @@ weft *weft_new_sized(const weft_options *options, size_t size)
         memcpy(&app->options, options, size < sizeof *options ? size : sizeof *options);
     if (!app->options.drain_timeout_ms)
         app->options.drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
+    app->started = time(NULL);
     app->log = (logger){app->options.log, app->options.log_user};
     router_init(&app->routes);
     app->listeners_end = &app->listeners;
@@ -137,35 +135,6 @@ void *weft_app_user(const weft *app)
     return app ? app->options.user : NULL;
 }
 
-static void abort_peer(void *value, void *user)
-{
-    (void)user;
-    peer_abort(value);
-}
-
-static void abort_closing(void *value, void *user)
-{
-    (void)user;
-    peer *p = value;
-    p->ops->abort(p);
-}
-
-static void close_listeners(weft *app)
-{
-    for (app_listener *one = app->listeners; one; one = one->next)
-        listener_close(&one->base);
-}
-
-/* Cuts every connection; the callbacks follow in the loop's tasks. */
-static void abort_all(weft *app)
-{
-    close_listeners(app);
-    http_server_abort(&app->http);
-    slots_each(&app->table, SLOT_PEER, abort_peer, NULL);
-    slots_each(&app->table, SLOT_CLOSING, abort_closing, NULL);
-    net_cut_lingering(&app->net);
-}
-
 static void free_configuration(weft *app)
 {
     for (app_listener *one = app->listeners, *next; one; one = next) {
@@ -173,6 +142,7 @@ static void free_configuration(weft *app)
         texts_free(one->site.hosts);
         mem_free(one);
     }
+    app_tls_free(app);
     for (topic_rule *rule = (topic_rule *)(uintptr_t)app->rules, *next; rule; rule = next) {
         next = rule->next;
         mem_free(rule->pattern);
@@ -195,10 +165,12 @@ int weft_free(weft *app)
     if (is_running(app))
         return WEFT_E_INVALID;
     app->state = APP_STOPPED;
-    for (abort_all(app); app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead); abort_all(app))
+    for (drain_cut(app); app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead); drain_cut(app))
         loop_step(&app->loop, 0);
-    loop_cancel(&app->loop, &app->drain_deadline);
+    drain_end(app);
+    admin_free(app);
     hub_timers_drop(&app->hub);
+    websocket_deflate_done(&app->hub);
     hub_done(&app->hub);
     net_done(&app->net);
     slots_done(&app->table);
@@ -210,11 +182,20 @@ int weft_free(weft *app)
 
 /* ------------------------------------------------------------------------------------------------------------- running */
 
-static void accepted(listener *l, int fd)
+static void accepted(listener *l, int fd, address_use *use)
 {
-    weft *app = l->owner;
-    stream *s = stream_new(&app->net, fd, l->where.at.ss_family == AF_UNIX);
-    if (!s || http1_connection_open(&app->http, &s->base, &CONTAINER(l, app_listener, base)->site))
+    app_listener *one = CONTAINER(l, app_listener, base);
+    stream *s = stream_new(l->net, fd, l->where.at.ss_family == AF_UNIX);
+    if (!s) {
+        addresses_leave(&l->net->addresses, use);
+        return;
+    }
+    s->base.use = use;
+    if (one->tls && stream_secure(s, one->tls)) {
+        s->base.ops->abort(&s->base);
+        return;
+    }
+    if (http1_connection_open(one->server, &s->base, &one->site))
         return;
     int error = stream_start(s);
     if (error)
@@ -230,39 +211,28 @@ static int start(weft *app)
     if (app->error)
         return app->error;
     for (app_listener *one = app->listeners; one; one = one->next) {
-        int error = listener_start(&one->base, &app->net, accepted, app);
+        int error = listener_start(&one->base, one->server->net, accepted, app);
         if (error)
             return app_fail(app, error, "cannot watch %s: %s", one->base.url, weft_strerror(error));
     }
     app->state = APP_RUNNING;
+    admin_start(app);
     return 0;
-}
-
-static void drain_deadline(timer *t)
-{
-    CONTAINER(t, weft, drain_deadline)->cutting = true;
-}
-
-static void close_peer(void *value, void *user)
-{
-    (void)user;
-    peer_close(value, 1001, STR("the server is going away"));
 }
 
 /* The first weft_stop() drains, a second one cuts. */
 static void look_at_signals(weft *app)
 {
-    if (!(app->loop.signalled & SIGNAL_STOP))
-        return;
+    unsigned signalled = app->loop.signalled;
     app->loop.signalled = 0;
-    if (app->state == APP_RUNNING) {
-        app->state = APP_DRAINING;
-        close_listeners(app);
-        http_server_drain(&app->http);
-        loop_arm(&app->loop, &app->drain_deadline, app->options.drain_timeout_ms, drain_deadline);
-    }
+    if (signalled & SIGNAL_RELOAD)
+        weft_reload_tls(app);
+    if (!(signalled & SIGNAL_STOP))
+        return;
+    if (app->state == APP_RUNNING)
+        drain_begin(app);
     if (atomic_load_explicit(&app->n_stops, memory_order_relaxed) > 1)
-        app->cutting = true;
+        app->drain.cutting = true;
 }
 
 /* One turn; false when the application has stopped. */
@@ -272,16 +242,15 @@ static bool turn(weft *app, int timeout_ms, int *ret_error)
         return false;
     *ret_error = loop_step(&app->loop, timeout_ms);
     look_at_signals(app);
-    if (app->cutting)
-        abort_all(app);
+    if (app->drain.cutting)
+        drain_cut(app);
     if (*ret_error || app->state != APP_DRAINING)
         return *ret_error == 0;
-    if (app->hub.n_peers)
-        slots_each(&app->table, SLOT_PEER, close_peer, NULL); /* also those accepted a moment ago */
     if (app->net.n_streams || app->hub.n_peers)
         return true;
     app->state = APP_STOPPED;
-    loop_cancel(&app->loop, &app->drain_deadline);
+    drain_end(app);
+    admin_stop(app);
     loop_refuse_notes(&app->loop);
     return false;
 }
@@ -363,12 +332,18 @@ static void on_signal(int number)
     weft_stop(atomic_load(&stopped_by_signal));
 }
 
-/* A signal that the process was started to ignore (nohup, a shell's background) stays ignored. */
-static void take_signal(int number, struct sigaction *ret_old)
+static void on_hangup(int number)
 {
-    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    (void)number;
+    inbox_signal(atomic_load(&stopped_by_signal)->loop.box, SIGNAL_RELOAD);
+}
+
+/* A signal that the process was started to ignore (nohup, a shell's background) stays ignored. */
+static void take_signal(int number, void (*handler)(int), struct sigaction *ret_old)
+{
+    struct sigaction taken = {.sa_handler = handler, .sa_flags = SA_RESTART};
     if (sigaction(number, NULL, ret_old) == 0 && ret_old->sa_handler != SIG_IGN)
-        sigaction(number, &stop, NULL);
+        sigaction(number, &taken, NULL);
 }
 
 int weft_run_until_signal(weft *app)
@@ -378,10 +353,14 @@ int weft_run_until_signal(weft *app)
     weft *nobody = NULL;
     if (!atomic_compare_exchange_strong(&stopped_by_signal, &nobody, app))
         return app_fail(app, WEFT_E_INVALID, "another application of this process already runs until a signal");
-    struct sigaction old_term, old_int;
-    take_signal(SIGTERM, &old_term);
-    take_signal(SIGINT, &old_int);
+    struct sigaction old_term, old_int, old_hup;
+    take_signal(SIGTERM, on_signal, &old_term);
+    take_signal(SIGINT, on_signal, &old_int);
+    if (app->tls_contexts) /* else it ends the program, as a terminal that goes away should */
+        take_signal(SIGHUP, on_hangup, &old_hup);
     int error = weft_run(app);
+    if (app->tls_contexts)
+        sigaction(SIGHUP, &old_hup, NULL);
     sigaction(SIGTERM, &old_term, NULL);
     sigaction(SIGINT, &old_int, NULL);
     atomic_store(&stopped_by_signal, NULL);

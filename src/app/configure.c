@@ -1,4 +1,5 @@
 #include "app/routes.h"
+#include "app/tls.h"
 #include "base/mem.h"
 #include "base/texts.h"
 #include "transport/websocket.h"
@@ -9,7 +10,8 @@ enum { DEFAULT_BODY_BYTES = 1 << 20 };
 /* ----------------------------------------------------------------------------------------------------------- listeners */
 
 /* 0 or an error, which does not stick yet. */
-static int listen_on(weft *app, const address *where, const weft_listen_options *options)
+static int listen_on(weft *app, http_server *server, const address *where, const weft_listen_options *options,
+                     tls_context *tls)
 {
     app_listener *one = mem_zero(sizeof *one);
     if (!one)
@@ -22,6 +24,8 @@ static int listen_on(weft *app, const address *where, const weft_listen_options 
         mem_free(one);
         return error;
     }
+    one->server = server;
+    one->tls = tls;
     one->site.port = address_port(&one->base.where);
     one->site.loopback = address_is_loopback(where);
     *app->listeners_end = one;
@@ -31,11 +35,15 @@ static int listen_on(weft *app, const address *where, const weft_listen_options 
 
 /* All addresses of one name, on one port, also when the kernel picks it. A machine may have a name for an address that it lacks (::1 in a
  * container): one that works is enough. */
-static int listen_on_all(weft *app, address *addresses, int n, const weft_listen_options *options)
+int app_listen_on(weft *app, http_server *server, address *all, int n, const weft_listen_options *options)
 {
     int listening = 0, missing = 0;
+    tls_context *tls = NULL;
+    int bad = all->tls ? app_tls_add(app, options, &tls) : 0;
+    if (bad)
+        return bad;
     for (int i = 0; i < n; i++) {
-        int error = listen_on(app, &addresses[i], options);
+        int error = listen_on(app, server, &all[i], options, tls);
         if (error == -EADDRNOTAVAIL || error == -EAFNOSUPPORT) {
             missing = error;
             continue;
@@ -45,8 +53,8 @@ static int listen_on_all(weft *app, address *addresses, int n, const weft_listen
         listening++;
         app_listener *last = CONTAINER(app->listeners_end, app_listener, next);
         for (int k = i + 1; k < n; k++)
-            if (address_port(&addresses[k]) == 0)
-                address_set_port(&addresses[k], address_port(&last->base.where));
+            if (address_port(&all[k]) == 0)
+                address_set_port(&all[k], address_port(&last->base.where));
     }
     return listening ? 0 : missing;
 }
@@ -54,7 +62,7 @@ static int listen_on_all(weft *app, address *addresses, int n, const weft_listen
 int weft_listen_sized(weft *app, const char *url, const weft_listen_options *options, size_t size)
 {
     weft_listen_options known = {0};
-    address addresses[ADDRESS_MAX];
+    address all[ADDRESS_MAX];
     const char *problem;
     int error = app_check_configuring(app, "weft_listen");
     if (error)
@@ -63,19 +71,24 @@ int weft_listen_sized(weft *app, const char *url, const weft_listen_options *opt
         return app_fail(app, WEFT_E_INVALID, "weft_listen needs an address");
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
-    int n = address_parse(url, addresses, &problem);
+    int n = address_parse(url, all, &problem);
     if (n < 0)
         return app_fail(app, n, "the address \"%s\" %s", url, problem);
-    error = listen_on_all(app, addresses, n, &known);
+    error = app_listen_on(app, &app->http, all, n, &known);
     return error ? app_fail(app, error, "cannot listen on %s: %s", url, weft_strerror(error)) : 0;
+}
+
+const char *app_listening(const weft *app, const http_server *server, size_t n)
+{
+    for (const app_listener *one = app->listeners; one; one = one->next)
+        if (one->server == server && !n--)
+            return one->base.url;
+    return NULL;
 }
 
 const char *weft_listening(const weft *app, size_t n)
 {
-    const app_listener *one = app ? app->listeners : NULL;
-    while (one && n--)
-        one = one->next;
-    return one ? one->base.url : NULL;
+    return app ? app_listening(app, &app->http, n) : NULL;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- routes */

@@ -4,20 +4,25 @@
 
 /* ------------------------------------------------------------------------------------------------- accept and reject */
 
-static int accept_here(exchange *e, const char *subprotocol)
+static int accept_here(exchange *e, const char *subprotocol, bool plain)
 {
-    return e->held && e->held->accept ? e->held->accept(e, subprotocol) : WEFT_E_INVALID;
+    return e->held && e->held->accept ? e->held->accept(e, subprotocol, plain) : WEFT_E_INVALID;
 }
 
 static int run_accept(weft *app, const call *c)
 {
     exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
-    return e ? accept_here(e, c->b_given ? c->b.at : NULL) : WEFT_E_CLOSED;
+    return e ? accept_here(e, c->b_given ? c->b.at : NULL, c->number) : WEFT_E_CLOSED;
 }
 
 int weft_accept(weft_exchange handle, const char *subprotocol)
 {
     return call_make(&(call_spec){.run = run_accept, .id = handle.id, .b = str_from(subprotocol)});
+}
+
+int weft_accept_plain(weft_exchange handle, const char *subprotocol)
+{
+    return call_make(&(call_spec){.run = run_accept, .id = handle.id, .number = true, .b = str_from(subprotocol)});
 }
 
 /* 204 says no by having nothing to say, not even a type. */

@@ -189,6 +189,8 @@ int weft_peer_about_sized(weft_peer handle, weft_peer_info *ret_info, size_t siz
         .bytes_in = p->bytes_in,
         .bytes_out = p->bytes_out,
     };
+    if (p->subject)
+        memcpy(info.client_subject, p->subject, strlen(p->subject) + 1);
     p->ops->about(p, &info);
     memset(ret_info, 0, size);
     memcpy(ret_info, &info, size < sizeof info ? size : sizeof info);

@@ -1,5 +1,6 @@
 #include "demo.h"
 
+#include "certificate.h"
 #include "demo_page.h"
 #include "demo_push.h"
 #include "log.h"
@@ -20,6 +21,7 @@ enum {
 
 typedef struct {
     long port, ws_port;
+    bool tls;
     char *page; /* the chat page with the real port of the announcement channel */
     size_t page_len;
     char etag[24]; /* of the page */
@@ -44,12 +46,22 @@ static const char *take_ws_port(const char *value, void *settings)
     return take_port(value, &((demo *)settings)->ws_port);
 }
 
+static const char *take_tls(const char *value, void *settings)
+{
+    (void)value;
+    ((demo *)settings)->tls = true;
+    return NULL;
+}
+
 static const option options[] = {
     {.name = "port",
      .value = "N",
      .help = "the page and the broadcast program; 3000 (0: a free one)",
      .take = take_page_port},
     {.name = "ws-port", .value = "N", .help = "the announcement channel; 8080 (0: a free one)", .take = take_ws_port},
+    {.name = "tls",
+     .help = "over https and wss, with a certificate made at the start that nobody trusts",
+     .take = take_tls},
 };
 
 enum { N_OPTIONS = sizeof options / sizeof *options };
@@ -240,11 +252,13 @@ static int make_page(demo *d, const char *ws_port)
 }
 
 /* Listens on a port of this machine; the real port as text in ret_port. */
-static void listen_local(weft *app, long port, size_t nth, char ret_port[8])
+static void listen_local(weft *app, const memory_certificate *made, long port, size_t nth, char ret_port[8])
 {
     char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%ld", port);
-    weft_listen(app, url, NULL);
+    weft_certificate pair = {made->certificate, made->key};
+    bool tls = *made->key;
+    snprintf(url, sizeof url, "%s://127.0.0.1:%ld", tls ? "https" : "http", port);
+    weft_listen(app, url, &(weft_listen_options){.certificates = &pair, .n_certificates = tls});
     const char *real = weft_listening(app, nth);
     snprintf(ret_port, 8, "%s", real ? strrchr(real, ':') + 1 : "");
 }
@@ -265,7 +279,7 @@ static void print_addresses(weft *app, void *user)
 {
     const char *page = weft_listening(app, 0), *channel = weft_listening(app, 1);
     (void)user;
-    page += strlen("http");
+    page += strlen("http"); /* "s" remains, or not */
     channel += strlen("http");
     printf("weft demo: open to this machine and to web pages of any origin; Ctrl-C ends it\n"
            "  http%s/  announcement chat: open it in two browsers\n"
@@ -281,9 +295,13 @@ static void print_addresses(weft *app, void *user)
 static int start(weft *app, demo *d)
 {
     char port[8], ws_port[8];
-    listen_local(app, d->port, 0, port);
+    const char *problem;
+    memory_certificate made = {0};
+    if (d->tls && !certificate_in_memory(NULL, &made, &problem))
+        return -ENOMEM;
+    listen_local(app, &made, d->port, 0, port);
     if (!weft_error(app))
-        listen_local(app, d->ws_port, 1, ws_port);
+        listen_local(app, &made, d->ws_port, 1, ws_port);
     if (weft_error(app))
         return 0; /* weft_run_until_signal() says it */
     if (make_page(d, ws_port))

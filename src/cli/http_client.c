@@ -57,7 +57,8 @@ http_client *http_client_new(const char *url)
     while (path && url[len + path - 1] == '/')
         path--;
     char *authority = copy_text(url, len);
-    bool good = complete_address(authority, c->url) && path < sizeof c->path && !strpbrk(url + len, " ?#\r\n");
+    bool good = complete_address(authority, c->url) && strncmp(c->url, "https:", strlen("https:")) != 0 &&
+                path < sizeof c->path && !strpbrk(url + len, " ?#\r\n");
     free(authority);
     if (!good) {
         free(c);

@@ -1,6 +1,7 @@
 /*
  * weft: the command.
  */
+#include "cert.h"
 #include "config_commands.h"
 #include "demo.h"
 #include "options.h"
@@ -22,6 +23,7 @@ static const subcommand subcommands[] = {
     {"check-config", run_check_config, "say whether the settings of weft serve are right"},
     {"print-config", run_print_config, "print the settings of weft serve, and where each was said"},
     {"publish", run_publish, "send messages to a topic of a running server"},
+    {"cert", run_cert, "make a certificate for development"},
     {"demo", run_demo, "serve the example programs and their page on this machine"},
 };
 

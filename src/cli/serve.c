@@ -1,17 +1,22 @@
 #include "serve.h"
 
+#include "certificate.h"
 #include "log.h"
 #include "settings.h"
 #include "values.h"
 #include <errno.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <weft.h>
 
 typedef struct {
     settings settings;
     weft_log_level log_level;
+    weft_listen_options listen; /* of every listener */
+    memory_certificate made;    /* for tls-dev */
 } server;
 
 static const char about[] = "usage: weft serve [DIR] [OPTIONS]\n\n"
@@ -79,18 +84,72 @@ static void print_start(weft *app, void *user)
     print_access(v, "reading", SET_SUBSCRIBE, "--subscribe PATTERN changes that");
     print_access(v, "writing", SET_CLIENT_PUBLISH, "--publish-key KEY or --client-publish PATTERN changes that");
     print_pages(v);
+    for (size_t i = 0; (url = weft_admin_listening(app, i)); i++)
+        printf("  operators: %s (/metrics, /health/live, /health/ready)\n", url);
     fflush(stdout);
 }
 
 /* ------------------------------------------------------------------------------------------------------- configuration */
 
-static void listen_on(weft *app, const settings *s)
+/* What is to be served over https://. False after a sentence. */
+static bool find_certificates(server *v)
 {
-    weft_listen_options options = {.hosts = settings_list(s, SET_HOST)};
+    const char *const *files = settings_list(&v->settings, SET_CERT), *const *keys =
+                                                                          settings_list(&v->settings, SET_KEY);
+    const char *const *names = settings_list(&v->settings, SET_TLS_DEV), *problem;
+    size_t n = *names ? 1 : v->settings.states[SET_CERT].n_values;
+    weft_certificate *pairs = grow(NULL, (n + 1) * sizeof *pairs);
+    for (size_t i = 0; i < n && !*names; i++)
+        pairs[i] = (weft_certificate){files[i], keys[i]};
+    v->listen.hosts = settings_list(&v->settings, SET_HOST);
+    v->listen.certificates = pairs;
+    v->listen.n_certificates = n;
+    v->listen.client_ca = settings_text(&v->settings, SET_CLIENT_CA);
+    v->listen.client_certificate = v->listen.client_ca ? WEFT_CLIENT_CERTIFICATE_REQUIRED : WEFT_CLIENT_CERTIFICATE_OFF;
+    if (!*names)
+        return true;
+    pairs[0] = (weft_certificate){v->made.certificate, v->made.key};
+    if (certificate_in_memory(names, &v->made, &problem))
+        return true;
+    fprintf(stderr, "weft serve: %s\n", problem);
+    return false;
+}
+
+/* With a certificate an address without a scheme, and the one that nobody had to say, is https. */
+static bool listen_url(const server *v, const char *text, char ret_url[ADDRESS_BYTES])
+{
+    char complete[ADDRESS_BYTES];
+    bool said = v->settings.states[SET_LISTEN].layer && strstr(text, "://");
+    if (!complete_address(text, complete))
+        return false;
+    const char *rest = complete + strlen("http");
+    if (v->listen.n_certificates && !said && strncmp(complete, "http://", strlen("http://")) == 0)
+        snprintf(ret_url, ADDRESS_BYTES, "https%.290s", rest);
+    else
+        memcpy(ret_url, complete, ADDRESS_BYTES);
+    return true;
+}
+
+static void listen_on(weft *app, const server *v)
+{
     char url[ADDRESS_BYTES];
-    for (const char *const *one = settings_list(s, SET_LISTEN); *one && !weft_error(app); one++)
-        if (complete_address(*one, url))
-            weft_listen(app, url, &options);
+    for (const char *const *one = settings_list(&v->settings, SET_LISTEN); *one && !weft_error(app); one++)
+        if (listen_url(v, *one, url))
+            weft_listen(app, url, &v->listen);
+}
+
+/* An address that others reach was asked for as such; on this machine names count as they do for other listeners. */
+static void listen_for_operators(weft *app, const server *v)
+{
+    static const char *const any[] = {"*", NULL};
+    const char *text = settings_text(&v->settings, SET_ADMIN);
+    char url[ADDRESS_BYTES];
+    if (!text || weft_error(app) || !complete_address(text, url))
+        return;
+    weft_listen_options options = v->listen;
+    if (!is_local_address(url))
+        options.hosts = any;
+    weft_admin(app, url, &options);
 }
 
 /* The first pattern that matches a topic counts: those with presence come first. */
@@ -117,6 +176,9 @@ static void add_routes(weft *app, const settings *s)
         .publish_key = s->publish_key,
         .origins = settings_list(s, SET_ORIGIN),
         .max_message_bytes = settings_number(s, SET_MAX_MESSAGE),
+        .deflate = settings_number(s, SET_DEFLATE) != 0,
+        .max_messages_per_s = settings_number(s, SET_MAX_MESSAGES_PER_S),
+        .max_bytes_per_s = settings_number(s, SET_MAX_BYTES_PER_S),
     };
     if (!*options.origins)
         options.origins = NULL; /* an empty list would refuse the server's own pages as well */
@@ -135,6 +197,9 @@ static weft *make_app(server *v)
         .log_user = &v->log_level,
         .drain_timeout_ms = drain_ms ? (uint32_t)drain_ms : 1, /* 0 is the library's default */
         .max_topics = settings_number(s, SET_MAX_TOPICS),
+        .max_address_connections = settings_number(s, SET_MAX_ADDRESS_CONNECTIONS),
+        .max_address_connects_per_s = settings_number(s, SET_MAX_ADDRESS_CONNECTS_PER_S),
+        .trusted_proxies = settings_list(s, SET_TRUSTED_PROXY),
     };
     return weft_new(&options);
 }
@@ -153,7 +218,8 @@ static int serve(server *v)
     v->log_level = (weft_log_level)settings_number(&v->settings, SET_LOG);
     signal(SIGPIPE, SIG_IGN); /* it serves on when nobody reads what it prints */
     weft *app = make_app(v);
-    listen_on(app, &v->settings);
+    listen_on(app, v);
+    listen_for_operators(app, v);
     configure_topics(app, &v->settings);
     add_routes(app, &v->settings);
     int error = weft_post(app, print_start, v);
@@ -161,17 +227,18 @@ static int serve(server *v)
         error = weft_run_until_signal(app);
     int status = error ? complain(app, error) : 0;
     weft_free(app);
+    free((weft_certificate *)(uintptr_t)v->listen.certificates);
     return status;
 }
 
 int run_serve(char **argv)
 {
-    server v;
+    server v = {0};
     if (options_ask_help(argv))
         return settings_help(about);
     int status = settings_read(&v.settings, "weft serve", argv);
     if (!status)
-        status = serve(&v);
+        status = find_certificates(&v) ? serve(&v) : EXIT_FAILED;
     settings_done(&v.settings);
     return status;
 }

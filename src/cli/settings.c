@@ -310,6 +310,22 @@ static int find_key(settings *s)
     return 0;
 }
 
+/* --------------------------------------------------------------------------------------------------------- certificates */
+
+static int check_certificates(const settings *s)
+{
+    size_t n_certificates = s->states[SET_CERT].n_values, n_keys = s->states[SET_KEY].n_values;
+    if (n_certificates != n_keys)
+        fprintf(stderr, "%s: each cert needs its key, and there are %zu of the one and %zu of the other\n", s->command,
+                n_certificates, n_keys);
+    else if (n_certificates && s->states[SET_TLS_DEV].n_values)
+        fprintf(stderr, "%s: %s and %s both say which certificate is served; one of them is enough\n", s->command,
+                s->states[SET_CERT].place, s->states[SET_TLS_DEV].place);
+    else
+        return 0;
+    return EXIT_USAGE;
+}
+
 /* ------------------------------------------------------------------------------------------------------------ all of it */
 
 int settings_read(settings *s, const char *command, char **argv)
@@ -324,6 +340,8 @@ int settings_read(settings *s, const char *command, char **argv)
     const char *file = settings_text(s, SET_CONFIG);
     if (!error && file)
         error = config_file_read(s, file);
+    if (!error)
+        error = check_certificates(s);
     return error ? error : find_key(s);
 }
 
@@ -351,7 +369,7 @@ bool settings_are_local(const settings *s)
     for (const char *const *one = settings_list(s, SET_LISTEN); *one; one++)
         if (!complete_address(*one, url) || !is_local_address(url))
             return false;
-    return !*settings_list(s, SET_HOST);
+    return !*settings_list(s, SET_HOST) && !*settings_list(s, SET_TRUSTED_PROXY);
 }
 
 const char *const *settings_list(const settings *s, setting_id id)

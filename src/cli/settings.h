@@ -17,6 +17,12 @@ typedef enum {
     SET_FILES,
     SET_LISTEN,
     SET_HOST,
+    SET_CERT,
+    SET_KEY,
+    SET_CLIENT_CA,
+    SET_TLS_DEV,
+    SET_TRUSTED_PROXY,
+    SET_ADMIN,
     SET_ORIGIN,
     SET_PUBLISH_KEY,
     SET_PUBLISH_KEY_FILE,
@@ -29,6 +35,11 @@ typedef enum {
     SET_SLOW,
     SET_MAX_MESSAGE,
     SET_MAX_TOPICS,
+    SET_MAX_MESSAGES_PER_S,
+    SET_MAX_BYTES_PER_S,
+    SET_MAX_ADDRESS_CONNECTIONS,
+    SET_MAX_ADDRESS_CONNECTS_PER_S,
+    SET_DEFLATE,
     SET_DRAIN,
     SET_LOOPS,
     SET_LOG,
@@ -85,7 +96,8 @@ uint64_t settings_number(const settings *s, setting_id id);
 /** The effective list, NULL-terminated; never NULL. Borrowed from the settings. */
 const char *const *settings_list(const settings *s, setting_id id);
 
-/** Whether clients may publish everything when nobody says what: every listener is for this machine alone, under its own names. */
+/** Whether clients may publish everything when nobody says what: every listener is for this machine alone, under its own names, and no
+ * proxy brings others. */
 bool settings_are_local(const settings *s);
 
 /** The whole options of the table: what the command is about, then the options. The exit status. */

@@ -3,6 +3,7 @@
  */
 #include "settings.h"
 
+#include "certificate.h"
 #include "values.h"
 #include <limits.h>
 #include <string.h>
@@ -64,6 +65,13 @@ static bool level(const setting *row, const char *text, uint64_t *ret_number)
     return choice(names, 0, text, ret_number);
 }
 
+static bool on_or_off(const setting *row, const char *text, uint64_t *ret_number)
+{
+    static const char *const names[] = {"off", "on", NULL};
+    (void)row;
+    return choice(names, 0, text, ret_number);
+}
+
 static bool file_name(const setting *row, const char *text, uint64_t *ret_number)
 {
     (void)row, (void)ret_number;
@@ -83,10 +91,22 @@ static bool host(const setting *row, const char *text, uint64_t *ret_number)
     return is_host(text);
 }
 
+static bool certificate_name(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return certificate_name_is_good(text);
+}
+
 static bool origin(const setting *row, const char *text, uint64_t *ret_number)
 {
     (void)row, (void)ret_number;
     return is_origin(text);
+}
+
+static bool proxy(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_network(text);
 }
 
 static bool key(const setting *row, const char *text, uint64_t *ret_number)
@@ -115,16 +135,18 @@ const setting settings_table[N_SETTINGS] = {
                    .read = file_name,
                    .wrong = NO_FILE_NAME,
                    .quoted = true},
-    [SET_LISTEN] = {.name = "listen",
-                    .value = "URL",
-                    .help = "where: http://HOST:PORT, HOST:PORT, PORT on this machine (0: a free one), or unix:PATH",
-                    .fallback = "http://127.0.0.1:3000",
-                    .otherwise = "http://127.0.0.1:3000",
-                    .read = address,
-                    .wrong = "is not http://HOST:PORT, HOST:PORT, PORT or unix:PATH",
-                    .repeatable = true,
-                    .needed = true,
-                    .quoted = true},
+    [SET_LISTEN] =
+        {.name = "listen",
+         .value = "URL",
+         .help = "where: http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT on this machine (0: a free one), or "
+                 "unix:PATH",
+         .fallback = "http://127.0.0.1:3000",
+         .otherwise = "http://127.0.0.1:3000",
+         .read = address,
+         .wrong = "is not http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT or unix:PATH",
+         .repeatable = true,
+         .needed = true,
+         .quoted = true},
     [SET_HOST] = {.name = "host",
                   .value = "NAME",
                   .help = "names that listeners on this machine serve besides localhost and their address, as behind a "
@@ -134,6 +156,58 @@ const setting settings_table[N_SETTINGS] = {
                   .wrong = "is not a host's name without a port, or *",
                   .repeatable = true,
                   .quoted = true},
+    [SET_CERT] = {.name = "cert",
+                  .value = "FILE",
+                  .help =
+                      "certificates for https://, chains in PEM, the first for names that no other has; SIGHUP reads "
+                      "them again",
+                  .otherwise = "none",
+                  .read = file_name,
+                  .wrong = NO_FILE_NAME,
+                  .repeatable = true,
+                  .quoted = true},
+    [SET_KEY] = {.name = "key",
+                 .value = "FILE",
+                 .help = "their private keys in PEM, in the same order",
+                 .otherwise = "none",
+                 .read = file_name,
+                 .wrong = NO_FILE_NAME,
+                 .repeatable = true,
+                 .quoted = true},
+    [SET_CLIENT_CA] =
+        {.name = "client-ca",
+         .value = "FILE",
+         .help = "clients of https:// must show a certificate that one of these authorities, in PEM, has signed",
+         .otherwise = "none",
+         .read = file_name,
+         .wrong = NO_FILE_NAME,
+         .quoted = true},
+    [SET_TLS_DEV] = {.name = "tls-dev",
+                     .value = "NAME",
+                     .help =
+                         "https:// with a certificate that is made when it starts, for localhost and these names and "
+                         "addresses, and that nobody trusts",
+                     .otherwise = "none",
+                     .read = certificate_name,
+                     .wrong = "is neither a host's name, *.NAME nor an address",
+                     .repeatable = true,
+                     .quoted = true},
+    [SET_TRUSTED_PROXY] = {.name = "trusted-proxy",
+                           .value = "ADDRESS",
+                           .help = "proxies whose Forwarded or X-Forwarded-For is believed: 127.0.0.1, 10.0.0.0/8, "
+                                   "2001:db8::/32, unix",
+                           .otherwise = "none",
+                           .read = proxy,
+                           .wrong = "is not an address, a network such as 10.0.0.0/8, or unix",
+                           .repeatable = true,
+                           .quoted = true},
+    [SET_ADMIN] = {.name = "admin",
+                   .value = "URL",
+                   .help = "where operators ask: /health/live, /health/ready and /metrics; an address as of listen",
+                   .otherwise = "none",
+                   .read = address,
+                   .wrong = "is not http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT or unix:PATH",
+                   .quoted = true},
     [SET_ORIGIN] = {.name = "origin",
                     .value = "ORIGIN",
                     .help = "other origins whose pages may come: https://example.com, https://*.example.com, * for any",
@@ -168,7 +242,7 @@ const setting settings_table[N_SETTINGS] = {
     [SET_CLIENT_PUBLISH] = {.name = "client-publish",
                             .value = "PATTERN",
                             .help = "topics that clients without the key may write",
-                            .otherwise = "* when all listeners are on this machine and no host is set, else none",
+                            .otherwise = "* if all is on this machine, without host or trusted-proxy, else none",
                             .read = pattern,
                             .wrong = NO_PATTERN,
                             .repeatable = true,
@@ -231,6 +305,49 @@ const setting settings_table[N_SETTINGS] = {
                         .least = 1,
                         .most = 100000000,
                         .wrong = "is not a number from 1 to 100000000"},
+    [SET_MAX_MESSAGES_PER_S] = {.name = "max-messages-per-s",
+                                .value = "N",
+                                .help =
+                                    "messages a second that a client may send, ten times that at once; 0 is any number",
+                                .fallback = "0",
+                                .otherwise = "0",
+                                .read = count,
+                                .most = 1000000000,
+                                .wrong = "is not a number from 0 to 1000000000"},
+    [SET_MAX_BYTES_PER_S] = {.name = "max-bytes-per-s",
+                             .value = "SIZE",
+                             .help = "bytes of them a second, likewise",
+                             .fallback = "0",
+                             .otherwise = "0",
+                             .read = size,
+                             .most = (uint64_t)1 << 40,
+                             .wrong = "is not a size from 0 to 1024G, as 65536, 64k or 1M"},
+    [SET_MAX_ADDRESS_CONNECTIONS] = {.name = "max-address-connections",
+                                     .value = "N",
+                                     .help = "connections of one address at a time, of IPv6 a /64; more get 503",
+                                     .fallback = "1024",
+                                     .otherwise = "1024",
+                                     .read = count,
+                                     .least = 1,
+                                     .most = 100000000,
+                                     .wrong = "is not a number from 1 to 100000000"},
+    [SET_MAX_ADDRESS_CONNECTS_PER_S] = {.name = "max-address-connects-per-s",
+                                        .value = "N",
+                                        .help =
+                                            "connections a second that one address may make, ten times that at once",
+                                        .fallback = "256",
+                                        .otherwise = "256",
+                                        .read = count,
+                                        .least = 1,
+                                        .most = 100000000,
+                                        .wrong = "is not a number from 1 to 100000000"},
+    [SET_DEFLATE] = {.name = "deflate",
+                     .value = "WORD",
+                     .help = "on: WebSockets are compressed for clients that offer it; off",
+                     .fallback = "off",
+                     .otherwise = "off",
+                     .read = on_or_off,
+                     .wrong = "is not on or off"},
     [SET_DRAIN] = {.name = "drain",
                    .value = "TIME",
                    .help = "how long SIGTERM waits for clients to leave",

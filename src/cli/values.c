@@ -128,6 +128,36 @@ bool is_host(const char *text)
     return strcmp(text, "*") == 0 || (bracketed ? is_ipv6(text + 1, len - 2) : is_host_name(text, len));
 }
 
+/* "/8" of so many bytes, or nothing for all of their bits. */
+static bool read_prefix(const char *text, unsigned n_bytes, unsigned *ret_bits)
+{
+    uint64_t bits = 8 * n_bytes;
+    if (*text && (*text != '/' || strlen(text) > 4 || !read_count(text + 1, &bits) || bits > 8 * n_bytes))
+        return false;
+    *ret_bits = (unsigned)bits;
+    return true;
+}
+
+bool is_network(const char *text)
+{
+    char host[INET6_ADDRSTRLEN];
+    unsigned char bytes[16];
+    size_t len = strcspn(text, "/");
+    bool is_v4 = !memchr(text, ':', len);
+    unsigned n_bytes = is_v4 ? 4 : 16, bit;
+    if (strcmp(text, "unix") == 0)
+        return true;
+    if (len >= sizeof host)
+        return false;
+    memcpy(host, text, len);
+    host[len] = '\0';
+    if (inet_pton(is_v4 ? AF_INET : AF_INET6, host, bytes) != 1 || !read_prefix(text + len, n_bytes, &bit))
+        return false;
+    while (bit < 8 * n_bytes && !(bytes[bit / 8] & 0x80 >> bit % 8))
+        bit++;
+    return bit == 8 * n_bytes;
+}
+
 bool is_key(const char *text)
 {
     size_t len = 0;
@@ -177,8 +207,15 @@ bool is_origin(const char *text)
     return is_authority(strncmp(host, "*.", 2) == 0 ? host + 2 : host, false);
 }
 
+static bool is_https(const char *url)
+{
+    return strncasecmp(url, "https://", strlen("https://")) == 0;
+}
+
 static bool complete_http(const char *text, bool port_needed, char ret_url[ADDRESS_BYTES])
 {
+    bool tls = is_https(text), plain = strncasecmp(text, "http://", strlen("http://")) == 0;
+    text += tls ? strlen("https://") : plain ? strlen("http://") : 0;
     char authority[ADDRESS_BYTES];
     size_t len = strlen(text);
     if (len && !port_needed && text[len - 1] == '/')
@@ -190,21 +227,24 @@ static bool complete_http(const char *text, bool port_needed, char ret_url[ADDRE
     if (!is_authority(authority, port_needed))
         return false;
     bool has_port = authority[host_length(authority)] == ':';
-    snprintf(ret_url, ADDRESS_BYTES, "http://%.280s%s", authority, has_port ? "" : ":80");
+    snprintf(ret_url, ADDRESS_BYTES, "%s://%.280s%s", tls ? "https" : "http", authority,
+             has_port ? ""
+             : tls    ? ":443"
+                      : ":80");
     return true;
 }
 
 bool complete_address(const char *text, char ret_url[ADDRESS_BYTES])
 {
-    size_t path = strlen("unix:"), scheme = strlen("http://");
+    size_t path = strlen("unix:");
     if (strncasecmp(text, "unix:", path) == 0) {
         if (!is_plain_text(text + path, MAX_UNIX_PATH))
             return false;
         snprintf(ret_url, ADDRESS_BYTES, "unix:%s", text + path);
         return true;
     }
-    if (strncasecmp(text, "http://", scheme) == 0)
-        return complete_http(text + scheme, false, ret_url);
+    if (is_https(text) || strncasecmp(text, "http://", strlen("http://")) == 0)
+        return complete_http(text, false, ret_url);
     const char *port = *text == ':' ? text + 1 : text;
     if (!is_port(port))
         return complete_http(text, true, ret_url);
@@ -214,7 +254,7 @@ bool complete_address(const char *text, char ret_url[ADDRESS_BYTES])
 
 void split_address(const char *url, char ret_host[ADDRESS_BYTES], char ret_port[8])
 {
-    const char *host = url + strlen("http://"), *port = strrchr(host, ':');
+    const char *host = strstr(url, "://") + strlen("://"), *port = strrchr(host, ':');
     bool bracketed = *host == '[';
     int len = (int)(port - host) - (bracketed ? 2 : 0);
     snprintf(ret_host, ADDRESS_BYTES, "%.*s", len, bracketed ? host + 1 : host);

@@ -30,15 +30,19 @@ bool is_origin(const char *text);
 /** `*`, or a host's name without a port. */
 bool is_host(const char *text);
 
+/** `10.0.0.1`, `10.0.0.0/8`, `2001:db8::/32` (no bits behind the prefix), or `unix`. */
+bool is_network(const char *text);
+
 /** What may stand behind `Authorization: Bearer`: ASCII that can be seen. */
 bool is_key(const char *text);
 
 enum { ADDRESS_BYTES = 300 };
 
-/** An address with everything that was left out: `http://HOST:PORT` from that, HOST:PORT, :PORT or PORT (on 127.0.0.1); or `unix:PATH`. */
+/** An address with everything that was left out: `http://HOST:PORT` from that, HOST:PORT, :PORT or PORT (on 127.0.0.1);
+ * `https://HOST:PORT`; or `unix:PATH`. */
 bool complete_address(const char *text, char ret_url[ADDRESS_BYTES]);
 
-/** Host (without brackets) and port of a complete http address. */
+/** Host (without brackets) and port of a complete http or https address. */
 void split_address(const char *url, char ret_host[ADDRESS_BYTES], char ret_port[8]);
 
 /** True for a complete address that only this machine reaches: 127.0.0.0/8, [::1], localhost, a Unix socket. */

@@ -119,6 +119,11 @@ int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
     return error | buf_put_str(&e->fields, STR("\r\nAccess-Control-Allow-Credentials: true\r\n"));
 }
 
+void exchange_blame(exchange *e, limit_id limit)
+{
+    e->blamed = (uint8_t)(limit + 1);
+}
+
 int exchange_refuse(exchange *e, int status, str text)
 {
     http_answer answer = {
@@ -192,16 +197,37 @@ void request_done(weft_request *request)
     request->texts = NULL;
 }
 
-/* The decoded value, kept for as long as the request. */
-static str keep_decoded(const weft_request *request, str raw)
+/* Room that is kept for as long as the request; NULL when there is no memory. */
+static char *keep_text(const weft_request *request, size_t room)
 {
     weft_request *r = (weft_request *)(uintptr_t)request;
-    struct request_text *one = raw.at ? mem_new(sizeof *one + raw.len + 1) : NULL;
+    struct request_text *one = mem_new(sizeof *one + room);
     if (!one)
-        return (str){NULL, 0};
+        return NULL;
     one->next = r->texts;
     r->texts = one;
-    return (str){one->text, form_decode(raw, one->text)};
+    return one->text;
+}
+
+static str keep_decoded(const weft_request *request, str raw)
+{
+    char *text = raw.at ? keep_text(request, raw.len + 1) : NULL;
+    return text ? (str){text, form_decode(raw, text)} : (str){NULL, 0};
+}
+
+int weft_request_secure(const weft_request *request)
+{
+    return request->secure_at_proxy || request->sink->ops->secure(request->sink);
+}
+
+weft_str weft_request_client_subject(const weft_request *request)
+{
+    size_t len = request->sink->ops->client_subject(request->sink, NULL, 0);
+    char *text = len ? keep_text(request, len + 1) : NULL;
+    if (!text)
+        return (weft_str){NULL, 0};
+    request->sink->ops->client_subject(request->sink, text, len + 1);
+    return (weft_str){text, len};
 }
 
 weft_str weft_request_query_value(const weft_request *request, const char *name)

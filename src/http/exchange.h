@@ -6,6 +6,7 @@
 #define WEFT_HTTP_EXCHANGE_H
 
 #include "base/buf.h"
+#include "base/limits.h"
 #include "http/router.h"
 #include "loop/slots.h"
 #include "net/sink.h"
@@ -44,10 +45,11 @@ enum { EXCHANGE_MAX_QUEUED_BYTES = 1 << 20 }; /* of a streamed answer */
 /** What a transport does with an exchange that it keeps waiting: for weft_accept() or weft_reject(), or for a message. A client that ends its side of the
  * connection meanwhile is taken for gone. */
 typedef struct {
-    int (*accept)(exchange *e, const char *subprotocol); /* NULL: there is nothing to accept */
-    void (*forget)(exchange *e);                         /* the exchange ends, answered or not: free e->held_state */
-    void (*late)(exchange *e);  /* the time of ops->wait is over: answer it. NULL: that is not called */
-    void (*drain)(exchange *e); /* the server stops: answer it now. NULL: it may go on waiting */
+    /** `plain`: without compression. NULL: there is nothing to accept. */
+    int (*accept)(exchange *e, const char *subprotocol, bool plain);
+    void (*forget)(exchange *e); /* the exchange ends, answered or not: free e->held_state */
+    void (*late)(exchange *e);   /* the time of ops->wait is over: answer it. NULL: that is not called */
+    void (*drain)(exchange *e);  /* the server stops: answer it now. NULL: it may go on waiting */
 } held_ops;
 
 /** What the exchanges of one loop share. */
@@ -73,6 +75,7 @@ struct exchange {
     bool started;            /* a streamed answer is under way */
     bool closed;             /* it has no handle any more */
     bool want_drain;         /* the route's `drain` is due when the queue has gone down */
+    uint8_t blamed;          /* see exchange_blame() */
 };
 
 /** What weft_request points at. On the stack of whoever serves the request. */
@@ -85,6 +88,7 @@ struct weft_request {
     sink *sink;
     char address[64];
     size_t address_len;         /* 0: not asked for yet */
+    bool secure_at_proxy;       /* a trusted proxy says that the client came to it by https */
     struct request_text *texts; /* decoded for the program; freed when the request has been served */
 };
 
@@ -120,6 +124,9 @@ int exchange_end(exchange *e);
 /** Adds the CORS fields for a page of another origin that the list allows. {NULL, 0}: there is no such page, and caches are only told that the
  * answer to one would differ, unless the list allows any. 0 or -ENOMEM. */
 int exchange_allow_origin(exchange *e, str origin, const char *const *allowed);
+
+/** The answer that follows is a refusal due to this limit: it is counted and told to the log. */
+void exchange_blame(exchange *e, limit_id limit);
 
 /** A plain text answer after which the connection is closed; text.len 0: the status's standard phrase. */
 int exchange_refuse(exchange *e, int status, str text);

@@ -105,10 +105,29 @@ static int write_answer(http1_connection *c, const answer_head *h, str body, chu
     return error;
 }
 
+/* The limit that a client has reached whose request could not even be served; NULL: it broke other rules. */
+static const char *count_refusal(http1_connection *c, int status, str reason)
+{
+    limits *reached = &c->server->net->limits;
+    switch (status) {
+    case 408:
+        return limit_count(reached, c->incoming ? LIMIT_BODY_RATE : LIMIT_HEAD_TIMEOUT);
+    case 413:
+        return limit_count(reached, strstr(reason.at, "max_message_bytes") ? LIMIT_MESSAGE_BYTES : LIMIT_BODY_BYTES);
+    case 414:
+        return limit_count(reached, LIMIT_LINE_BYTES);
+    case 431:
+        return limit_count(reached, LIMIT_HEAD_BYTES);
+    default:
+        return NULL;
+    }
+}
+
 void http1_refuse(http1_connection *c, int status, str reason)
 {
     bool started = c->exchange && c->exchange->started;
     c->status = status;
+    c->limit = count_refusal(c, status, reason);
     c->why = reason.at;
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
@@ -142,18 +161,33 @@ static int finish(http1_connection *c, int error)
     return error;
 }
 
-static void note_close(http1_connection *c, const http_answer *answer)
+/* Of a connection that goes on. */
+static void tell_refusal(const http1_connection *c, limit_id limit)
+{
+    net *n = c->server->net;
+    char address[64] = "";
+    if (!log_wanted(n->log) || !limit_tell(&n->limits, limit, n->loop->now_ms))
+        return;
+    c->sink->ops->address(c->sink, address, sizeof address);
+    log_line(n->log, WEFT_LOG_INFO, "event=refuse transport=http address=%s status=%d limit=\"%s\"", address, c->status,
+             c->limit);
+}
+
+static void note_answer(http1_connection *c, const exchange *e, const http_answer *answer)
 {
     c->status = answer->status;
     c->why = "answered";
     if (answer->close || c->incoming || c->server->draining)
         c->keep_alive = false;
+    c->limit = e->blamed ? limit_count(&c->server->net->limits, (limit_id)(e->blamed - 1)) : NULL;
+    if (c->limit && c->keep_alive) /* else the connection's last line says it */
+        tell_refusal(c, (limit_id)(e->blamed - 1));
 }
 
 static int answer_whole(exchange *e, const http_answer *answer)
 {
     http1_connection *c = e->carrier;
-    note_close(c, answer);
+    note_answer(c, e, answer);
     answer_head head = {answer,         buf_str(&e->fields), (int64_t)answer->body.len,
                         !c->keep_alive, c->minor_0,          e->vary_origin};
     bool body = !e->head_only && status_has_body(answer->status);
@@ -163,7 +197,7 @@ static int answer_whole(exchange *e, const http_answer *answer)
 static int answer_start(exchange *e, const http_answer *answer, int64_t length)
 {
     http1_connection *c = e->carrier;
-    note_close(c, answer);
+    note_answer(c, e, answer);
     if (length < 0 && c->minor_0)
         c->keep_alive = false; /* the end of the connection is the end of the body (RFC 9112 §6.3) */
     answer_head head = {answer, buf_str(&e->fields), length, !c->keep_alive, c->minor_0, e->vary_origin};

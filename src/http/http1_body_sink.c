@@ -63,6 +63,16 @@ static size_t body_address(sink *s, char *ret_text, size_t room)
     return stream_sink_ops.address(s, ret_text, room);
 }
 
+static bool body_secure(const sink *s)
+{
+    return stream_sink_ops.secure(s);
+}
+
+static size_t body_client_subject(const sink *s, char *ret_text, size_t room)
+{
+    return stream_sink_ops.client_subject(s, ret_text, room);
+}
+
 const sink_ops http1_body_sink_ops = {
     .write = body_write,
     .write_file = body_write_file,
@@ -72,4 +82,6 @@ const sink_ops http1_body_sink_ops = {
     .end = body_end,
     .abort = body_abort,
     .address = body_address,
+    .secure = body_secure,
+    .client_subject = body_client_subject,
 };

@@ -1,3 +1,4 @@
+#include "http/forwarded.h"
 #include "http/http1_private.h"
 
 #include "base/mem.h"
@@ -28,15 +29,8 @@ void http1_let_go(http1_connection *c)
     loop_cancel(loop_of(c), &c->deadline);
     loop_undefer(loop_of(c), &c->task);
     list_remove(&c->siblings);
+    c->server->n_connections--;
     mem_free(c);
-}
-
-/* The setting that a refusal is due to. */
-static const char *limit_of(const http1_connection *c)
-{
-    if (c->status == 413)
-        return strstr(c->why, "max_message_bytes") ? " limit=max_message_bytes" : " limit=max_body_bytes";
-    return c->status == 421 ? " limit=hosts" : "";
 }
 
 /* One line for each connection, when it ends. */
@@ -51,8 +45,8 @@ static void log_close(const http1_connection *c)
     while (why.len && why.at[why.len - 1] == '\n')
         why.len--;
     log_quote(why, words);
-    log_line(log, WEFT_LOG_INFO, "event=close transport=http address=%s status=%d reason=\"%s\"%s", address, c->status,
-             words, limit_of(c));
+    log_line(log, WEFT_LOG_INFO, "event=close transport=http address=%s status=%d reason=\"%s\"%s%s", address,
+             c->status, words, c->limit ? " limit=" : "", c->limit ? c->limit : "");
 }
 
 void http1_end(http1_connection *c)
@@ -103,16 +97,19 @@ static void idle_deadline(timer *t)
 {
     http1_connection *c = CONTAINER(t, http1_connection, deadline);
     if (c->sink->queued) {
-        loop_arm(loop_of(c), t, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
+        loop_arm(loop_of(c), t, c->server->idle_timeout_ms, idle_deadline);
         return;
     }
     c->why = "idle";
+    c->limit = limit_count(&c->server->net->limits, LIMIT_IDLE_TIMEOUT);
     http1_end(c);
 }
 
 void http1_next_request(http1_connection *c)
 {
-    loop_arm_roughly(loop_of(c), &c->deadline, HTTP_IDLE_TIMEOUT_MS, idle_deadline);
+    if (address_use_is_proxy(c->sink->use))
+        addresses_speak_for_nobody(&c->server->net->addresses, c->sink->use);
+    loop_arm_roughly(loop_of(c), &c->deadline, c->server->idle_timeout_ms, idle_deadline);
     http1_go_on_reading(c);
     c->sink->ops->rebind(c->sink); /* feeds what waits unread, or the end that came meanwhile */
 }
@@ -294,20 +291,46 @@ exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const 
     return e;
 }
 
+/* A trusted proxy asks for somebody, who has a share of the connections. False: it was refused. */
+static bool admit_client(http1_connection *c, weft_request *request)
+{
+    net *n = c->server->net;
+    forwarded from = forwarded_read(request->head, request->bytes, &n->addresses.proxies);
+    admission admitted = addresses_speak_for(&n->addresses, c->sink->use, from.known ? &from.client : NULL);
+    request->secure_at_proxy = from.secure;
+    if (from.contradicts && limit_count(&n->limits, LIMIT_PROXIES) &&
+        limit_tell(&n->limits, LIMIT_PROXIES, n->loop->now_ms))
+        log_line(n->log, WEFT_LOG_WARNING,
+                 "event=proxy reason=\"Forwarded and X-Forwarded-For contradict each other\" limit=%s",
+                 limit_name(LIMIT_PROXIES));
+    if (!admitted.error)
+        return true;
+    if (admitted.error == WEFT_E_FULL)
+        exchange_blame(c->exchange, admitted.limit);
+    exchange_add_field(c->exchange, STR("Retry-After"), STR("1"));
+    exchange_refuse(c->exchange, 503, STR("too many connections (option: max_address_connections)\n"));
+    return false;
+}
+
 void http1_serve(http1_connection *c, weft_request *request)
 {
     char path[HTTP1_MAX_LINE_BYTES + 1];
     exchange *e = c->exchange;
     inquiry q;
+    if (address_use_is_proxy(c->sink->use) && !admit_client(c, request))
+        return;
     int status = inquire(c, request->head, request->bytes, path, &q);
     const http_route *route = q.match.found;
     request->path = q.path;
     request->route = route;
     if (status) {
+        if (status == 421)
+            exchange_blame(e, LIMIT_HOSTS);
         exchange_refuse(e, status, refusal(status));
     } else if (!route) {
         answer_unrouted(e, &q);
     } else if (origin_refused(&q)) {
+        exchange_blame(e, LIMIT_ORIGINS);
         exchange_refuse(e, 403,
                         only_reads(q.method) ? STR("pages of this origin may not read here (option: origins)\n")
                                              : STR("pages of this origin may not write here (option: origins)\n"));
@@ -423,7 +446,7 @@ static void head_deadline(timer *t)
 {
     http1_connection *c = CONTAINER(t, http1_connection, deadline);
     if (c->head)
-        http1_refuse(c, 408, STR("the request head took more than 10 s\n"));
+        http1_refuse(c, 408, STR("the request head took too long (option: head_timeout_ms)\n"));
     else
         idle_deadline(t);
 }
@@ -437,7 +460,7 @@ static bool new_head(http1_connection *c)
     c->head_block_bytes = (uint32_t)block_bytes;
     *c->head = (http1_head){0};
     if (c->served)
-        loop_arm_roughly(loop_of(c), &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
+        loop_arm_roughly(loop_of(c), &c->deadline, c->server->head_timeout_ms, head_deadline);
     return true;
 }
 
@@ -445,6 +468,8 @@ static bool new_head(http1_connection *c)
 static size_t hold_back(http1_connection *c, size_t len)
 {
     if (!c->exchange) {
+        if (!c->sending_file)
+            limit_count(&c->server->net->limits, LIMIT_UNSENT_BYTES);
         stop_reading(c);
         c->sink->ops->notify(c->sink);
     } else if (len >= HTTP1_MAX_PIPELINED_BYTES) {
@@ -524,6 +549,7 @@ static void connection_gone(void *owner, int error)
 {
     http1_connection *c = owner;
     c->why = error == -ETIMEDOUT ? "write timeout" : "lost";
+    c->limit = error == -ETIMEDOUT ? limit_name(LIMIT_WRITE_TIMEOUT) : NULL;
     http1_exchange_gone(c);
     log_close(c);
     http1_let_go(c);
@@ -549,31 +575,52 @@ int http1_connection_open(http_server *server, sink *s, const http_site *site)
     c->why = "out of memory"; /* what ends without another word */
     c->task.run = connection_task;
     list_append(&server->connections, &c->siblings);
-    loop_arm(server->net->loop, &c->deadline, HTTP_HEAD_TIMEOUT_MS, head_deadline);
+    server->n_connections++;
+    loop_arm(server->net->loop, &c->deadline, server->head_timeout_ms, head_deadline);
     sink_bind(s, &http1_events, c);
     return 0;
 }
 
 void http_server_init(http_server *server, net *n, slots *table, const router *routes, void *context)
 {
-    *server = (http_server){.net = n, .table = table, .routes = routes, .context = context};
+    *server = (http_server){
+        .net = n,
+        .table = table,
+        .routes = routes,
+        .context = context,
+        .head_timeout_ms = HTTP_HEAD_TIMEOUT_MS,
+        .idle_timeout_ms = HTTP_IDLE_TIMEOUT_MS,
+        .min_body_bytes_per_s = HTTP_MIN_BODY_BYTES_PER_S,
+    };
     server->home = (exchange_home){table, &n->loop->blocks};
     list_init(&server->connections);
 }
 
-void http_server_drain(http_server *server)
+/* The connection may be gone afterwards. */
+static void drain_connection(http1_connection *c)
+{
+    if (c->exchange || c->head || c->incoming) {
+        drain_held(c);
+        return;
+    }
+    c->why = "the server stops";
+    http1_end(c);
+}
+
+void http_server_drain_some(http_server *server, size_t most)
 {
     server->draining = true;
-    for (list_node *node = server->connections.next, *next; node != &server->connections; node = next) {
-        http1_connection *c = CONTAINER(node, http1_connection, siblings);
-        next = node->next;
-        if (c->exchange || c->head || c->incoming) {
-            drain_held(c);
-            continue;
-        }
-        c->why = "the server stops";
-        http1_end(c);
+    size_t left = most < server->n_connections ? most : server->n_connections;
+    for (list_node *node; left && (node = list_first(&server->connections)); left--) {
+        list_remove(node); /* behind those that have yet to be looked at */
+        list_append(&server->connections, node);
+        drain_connection(CONTAINER(node, http1_connection, siblings));
     }
+}
+
+void http_server_drain(http_server *server)
+{
+    http_server_drain_some(server, SIZE_MAX);
 }
 
 void http_server_abort(http_server *server)

@@ -12,8 +12,9 @@
 #include "net/net.h"
 
 enum {
-    HTTP_HEAD_TIMEOUT_MS = 10000, /* for a whole head; no byte puts it off. Then 408 */
-    HTTP_IDLE_TIMEOUT_MS = 60000, /* between requests. Then a silent close */
+    HTTP_HEAD_TIMEOUT_MS = 10000,     /* for a whole head; no byte puts it off. Then 408 */
+    HTTP_IDLE_TIMEOUT_MS = 60000,     /* between requests. Then a silent close */
+    HTTP_MIN_BODY_BYTES_PER_S = 1024, /* or 408 */
 };
 
 /** What the connections of one listener share. */
@@ -32,6 +33,9 @@ typedef struct {
     exchange_home home;
     void *serving; /* the connection whose request is being served; NULL once that is gone */
     list_node connections;
+    size_t n_connections;
+    uint32_t head_timeout_ms, idle_timeout_ms; /* as above unless somebody says otherwise */
+    size_t min_body_bytes_per_s;
     bool draining;      /* every answer is the last on its connection */
     uint64_t date_at_s; /* the second that `date` was made in */
     char date[HTTP_DATE_BYTES];
@@ -41,6 +45,10 @@ void http_server_init(http_server *server, net *n, slots *table, const router *r
 
 /** Idle connections close now, others after their answer; what a transport keeps waiting (held_ops) is to be answered. */
 void http_server_drain(http_server *server);
+
+/** The same in pieces: from the first call on every answer is its connection's last, but only so many connections are closed or answered at once. None
+ * twice, unless more are asked for than there are. */
+void http_server_drain_some(http_server *server, size_t most);
 
 /** Cuts all connections; their exchanges are gone. */
 void http_server_abort(http_server *server);

@@ -4,8 +4,7 @@
 #include <errno.h>
 
 enum {
-    RATE_WINDOW_MS = 10000,
-    RATE_WINDOW_BYTES = 10 * 1024, /* in each window, or 408 */
+    RATE_WINDOW_S = 10,
 };
 
 static http1_connection *connection_of(timer *t)
@@ -18,12 +17,12 @@ static void check_rate(timer *t)
 {
     http1_connection *c = connection_of(t);
     http1_incoming *in = c->incoming;
-    if (in->decoder.total_bytes - in->checked_bytes < RATE_WINDOW_BYTES) {
-        http1_refuse(c, 408, STR("the request body came at less than 1 KiB/s\n"));
+    if ((in->decoder.total_bytes - in->checked_bytes) / RATE_WINDOW_S < c->server->min_body_bytes_per_s) {
+        http1_refuse(c, 408, STR("the request body came too slowly (option: min_body_bytes_per_s)\n"));
         return;
     }
     in->checked_bytes = in->decoder.total_bytes;
-    loop_arm(c->server->net->loop, t, RATE_WINDOW_MS, check_rate);
+    loop_arm(c->server->net->loop, t, RATE_WINDOW_S * 1000, check_rate);
 }
 
 const char *http1_body_refusal(const http_route *route, int status)
@@ -47,7 +46,7 @@ int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const 
     if (in->streamed)
         in->head = NULL; /* the caller serves it now */
     c->incoming = in;
-    loop_arm(l, &c->deadline, RATE_WINDOW_MS, check_rate);
+    loop_arm(l, &c->deadline, RATE_WINDOW_S * 1000, check_rate);
     return 0;
 }
 

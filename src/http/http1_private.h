@@ -44,7 +44,8 @@ typedef struct {
     bool served; /* a request was answered here before */
     int status;  /* of the latest answer; 0: none */
     uint32_t head_block_bytes;
-    const char *why; /* static: what the log says of its end */
+    const char *why;   /* static: what the log says of its end */
+    const char *limit; /* static: the setting that its latest answer is due to; NULL: none */
 } http1_connection;
 
 extern const exchange_ops http1_exchange_ops;

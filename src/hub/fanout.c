@@ -69,8 +69,10 @@ static bool deliver(topic *t, subscriber *s)
         peer_abort(p);
     if (p->leaving)
         return false;
+    size_t len = topic_message_at(t, offset)->body->data_len;
     p->messages_out++;
-    p->bytes_out += topic_message_at(t, offset)->body->data_len;
+    p->bytes_out += len;
+    hub_count_out(&t->hub->counts, p->ops->transport, len);
     return true;
 }
 
@@ -185,7 +187,7 @@ static void close_fallen(topic *t)
         subscriber *s = &t->subscribers[i];
         peer *p = s->peer;
         if (s->lagging && s->next <= t->first) {
-            t->hub->limit = "ring_messages, ring_bytes";
+            t->hub->limit = limit_count(&t->hub->net->limits, LIMIT_RING);
             t->hub->dropped[WEFT_SLOW_CLOSE]++;
             peer_close(p, 1013, STR("too slow for a topic"));
             if (i < t->n_subscribers && t->subscribers[i].peer == p)
@@ -239,10 +241,12 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
         if (!ret_done)
             h->limit = NULL; /* nobody is told */
         blob_unref(&h->loop->blocks, body);
+        h->counts.n_published += !error;
         return error;
     }
     topic_hold(t);
     error = append_and_fan_out(t, body, except);
+    h->counts.n_published += !error;
     if (error)
         blob_unref(&h->loop->blocks, body);
     else if (ret_done)

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "hub/rate.h"
 #include "hub/timers.h"
 #include "hub/topic.h"
 #include "loop/slots.h"
@@ -20,10 +21,15 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
     p->task.run = peer_task;
     p->opened_ms = h->loop->now_ms;
     list_init(&p->timers);
-    p->id = slots_put(h->table, SLOT_PEER, p);
-    if (!p->id)
+    if (peer_rate_init(p))
         return -ENOMEM;
+    p->id = slots_put(h->table, SLOT_PEER, p);
+    if (!p->id) {
+        peer_rate_done(p);
+        return -ENOMEM;
+    }
     h->n_peers++;
+    h->counts.traffic[ops->transport].n_peers++;
     loop_defer(h->loop, &p->task); /* `open` comes at the end of this turn at the latest */
     return 0;
 }
@@ -39,12 +45,20 @@ void peer_open(peer *p)
     p->since = NULL;
 }
 
+void peer_count_in(peer *p, size_t bytes)
+{
+    p->messages_in++;
+    p->bytes_in += bytes;
+    hub_count_in(&p->hub->counts, p->ops->transport, bytes);
+    if (__builtin_expect(p->rate != NULL, 0))
+        peer_rate_count(p, bytes);
+}
+
 void peer_receive(peer *p, const weft_message *message)
 {
     if (p->leaving)
         return;
-    p->messages_in++;
-    p->bytes_in += message->data.len;
+    peer_count_in(p, message->data.len);
     peer_handler *handler = p->handler;
     if (handler && handler->receive)
         handler->receive(p, message);
@@ -52,7 +66,7 @@ void peer_receive(peer *p, const weft_message *message)
         p->rules->message(peer_handle(p), message);
 }
 
-static const char *transport_name(weft_transport transport)
+const char *transport_name(weft_transport transport)
 {
     static const char *const names[] = {"other", "websocket", "sse", "stream", "long-poll"};
     return (size_t)transport < sizeof names / sizeof *names ? names[transport] : names[0];
@@ -82,8 +96,10 @@ void peer_leave(peer *p, int code, str reason)
     p->leaving = true;
     p->close_code = (uint16_t)code;
     p->reason = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
-    if (p->opened)
+    if (p->opened) {
+        hub_count_close(&p->hub->counts, code);
         log_leave(p, code, reason);
+    }
     p->hub->limit = NULL;
     hub_unsubscribe_all(p->hub, p);
     if (p->handler && p->handler->left)
@@ -98,11 +114,14 @@ static void peer_finish(peer *p)
     if (p->opened && p->rules->close)
         p->rules->close(peer_handle(p), p->close_code, str_from(p->reason));
     peer_timers_drop(p);
+    peer_rate_done(p);
     loop_undefer(p->hub->loop, &p->task);
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
+    p->hub->counts.traffic[p->ops->transport].n_peers--;
     mem_free(p->reason);
     mem_free(p->since);
+    mem_free(p->subject);
     mem_free(p->identity);
     p->id = 0;
     if (p->ops->free(p))
@@ -110,6 +129,14 @@ static void peer_finish(peer *p)
     p->id = slots_put(p->hub->table, SLOT_CLOSING, p);
     if (!p->id)
         p->ops->abort(p);
+}
+
+void peer_keep_subject(peer *p, const sink *from)
+{
+    char text[sizeof((weft_peer_info *)NULL)->client_subject];
+    size_t len = from->ops->client_subject(from, text, sizeof text);
+    if (len > 0 && len < sizeof text) /* a part of one may name somebody else */
+        p->subject = mem_copy_text(text, len);
 }
 
 void peer_ended(peer *p)
@@ -174,9 +201,23 @@ void peer_stop_reading(peer *p, uint8_t why, bool stop)
         p->ops->pause(p);
 }
 
+void peer_reached(peer *p, limit_id limit)
+{
+    net *n = p->hub->net;
+    weft_peer_info who = {0};
+    const char *name = limit_count(&n->limits, limit);
+    if (!log_wanted(n->log) || !limit_tell(&n->limits, limit, n->loop->now_ms))
+        return;
+    p->ops->about(p, &who);
+    log_line(n->log, WEFT_LOG_INFO, "event=limit transport=%s address=%s limit=\"%s\"", transport_name(who.transport),
+             who.address, name);
+}
+
 /* The program has to wait for `drain`, and what the peer sends meanwhile waits in its socket. */
 static void peer_await_room(peer *p)
 {
+    if (!p->want_drain)
+        peer_reached(p, LIMIT_QUEUED_BYTES);
     p->want_drain = true;
     peer_stop_reading(p, PAUSED_BY_QUEUE, true);
     p->ops->notify(p);
@@ -240,6 +281,7 @@ int peer_send(peer *p, const weft_message *message)
         return result;
     p->messages_out++;
     p->bytes_out += message->data.len;
+    hub_count_out(&p->hub->counts, p->ops->transport, message->data.len);
     return peer_queued_result(p);
 }
 

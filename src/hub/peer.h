@@ -8,16 +8,19 @@
 #ifndef WEFT_HUB_PEER_H
 #define WEFT_HUB_PEER_H
 
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/str.h"
 #include "loop/loop.h"
 #include "loop/slots.h"
+#include "net/sink.h"
 
 typedef struct hub hub;
 typedef struct peer peer;
 typedef struct topic topic;
 typedef struct topic_message topic_message;
 typedef struct presence_change presence_change;
+typedef struct peer_rate peer_rate;
 
 /** What a route says of its peers: callbacks and limits. */
 typedef struct {
@@ -29,6 +32,7 @@ typedef struct {
     void (*pong)(weft_peer, weft_str, uint32_t);
     void (*close)(weft_peer, int, weft_str);
     size_t max_queued_bytes;
+    uint64_t max_messages_per_s, max_bytes_per_s; /* that it sends; 0: as many as it likes */
 } peer_rules;
 
 /** What a transport does for its peers. None of these calls back. */
@@ -77,6 +81,7 @@ enum {
     PAUSED_BY_PROGRAM = 1,
     PAUSED_BY_QUEUE = 2,   /* its own queue is at the limit */
     PAUSED_BY_REPLIES = 4, /* too many unsent replies to control frames */
+    PAUSED_BY_RATE = 8,    /* it has sent faster than its route allows */
 };
 
 struct peer {
@@ -87,12 +92,14 @@ struct peer {
     peer_handler *handler; /* NULL: what comes is the program's */
     loop_task task;
     subscription *subscriptions;
+    peer_rate *rate;  /* what it has sent of late; NULL: nobody counts */
     list_node timers; /* of weft_peer_after() */
     void *data;       /* weft_data() */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t opened_ms;
     char *reason;   /* of close; owned */
     char *since;    /* the cursor that the client came with, until `open` was called; owned, NULL for none */
+    char *subject;  /* of the client's certificate; owned, NULL for none */
     char *identity; /* what presence lists; owned, NULL: not known yet */
     uint16_t n_subscriptions, n_lagging;
     uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
@@ -103,13 +110,23 @@ struct peer {
     bool listed; /* under its identity, which it keeps from then on (presence.h) */
 };
 
+/** As the log and metrics call it: "websocket". */
+const char *transport_name(weft_transport transport);
+
 /** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
+
+/** Remembers the subject of the client's certificate, when it has one that is not too long for weft_peer_info. Without memory it has none. */
+void peer_keep_subject(peer *p, const sink *from);
 
 /** Calls `open`, once; from the loop, before the first message. */
 void peer_open(peer *p);
 
-/** Hands a message to the handler, or to `message`, unless the peer is leaving. */
+/** Counts a message that the client sent, against its rate too. */
+void peer_count_in(peer *p, size_t bytes);
+
+/** Counts a message, and hands it to the handler, or to `message`, unless the peer is leaving. One that comes faster than the rules allow is the last that is read for a
+ * while. */
 void peer_receive(peer *p, const weft_message *message);
 
 /** The peer is gone for the program from now on; `close` is called and the peer freed at the end of the turn. Once. The reason is copied. */
@@ -123,6 +140,9 @@ void peer_abort(peer *p);
 
 /** From the transport, as asked for by ops->notify: bytes have gone out. Only marks. */
 void peer_sent(peer *p);
+
+/** It has reached a limit, and stays: counted, and told to the log now and then. */
+void peer_reached(peer *p, limit_id limit);
 
 /** Sets or clears a reason not to read. */
 void peer_stop_reading(peer *p, uint8_t why, bool stop);

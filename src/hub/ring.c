@@ -8,6 +8,18 @@ size_t ring_message_bytes(const blob *body)
     return sizeof *body + body->event_len + body->data_len;
 }
 
+static void drop_variants(topic *t, topic_message *message)
+{
+    pool *blocks = &t->hub->loop->blocks;
+    for (topic_variant *one = message->variants, *next; one; one = next) {
+        next = one->next;
+        chunk_unref(blocks, one->image);
+        pool_put(blocks, one, one->block_bytes);
+        t->n_images--;
+    }
+    message->variants = NULL;
+}
+
 static void drop_images(topic *t, topic_message *message)
 {
     for (int i = 0; i < N_WIRES; i++) {
@@ -15,6 +27,8 @@ static void drop_images(topic *t, topic_message *message)
         chunk_unref(&t->hub->loop->blocks, message->images[i]);
         message->images[i] = NULL;
     }
+    if (message->variants)
+        drop_variants(t, message);
 }
 
 void ring_drop_first(topic *t)
@@ -48,12 +62,33 @@ int ring_append(topic *t, blob *body, uint64_t except)
     return 0;
 }
 
+static void count_image(topic *t, uint64_t offset)
+{
+    if (!t->n_images++ || offset < t->images_from)
+        t->images_from = offset;
+}
+
 void topic_keep_image(topic *t, uint64_t offset, wire format, chunk *image)
 {
     assert(!topic_image(t, offset, format));
     topic_message_at(t, offset)->images[format] = image;
-    if (!t->n_images++ || offset < t->images_from)
-        t->images_from = offset;
+    count_image(t, offset);
+}
+
+int topic_keep_variant(topic *t, uint64_t offset, uint32_t variant, chunk *image)
+{
+    topic_message *message = topic_message_at(t, offset);
+    size_t block_bytes;
+    assert(!topic_variant_image(t, offset, variant));
+    topic_variant *one = pool_get(&t->hub->loop->blocks, sizeof *one, &block_bytes);
+    if (!one) {
+        chunk_unref(&t->hub->loop->blocks, image);
+        return -ENOMEM;
+    }
+    *one = (topic_variant){message->variants, image, block_bytes, variant};
+    message->variants = one;
+    count_image(t, offset);
+    return 0;
 }
 
 /* Somebody is yet to get what the history may be done with. Whoever ends this releases the topic, and so trims it. */

@@ -204,7 +204,7 @@ static bool make_room(hub *h)
             return true;
         }
     }
-    h->limit = "max_topics";
+    h->limit = limit_count(&h->net->limits, LIMIT_TOPICS);
     return false;
 }
 
@@ -321,6 +321,7 @@ static void add_subscriber(topic *t, peer *p, uint64_t next)
 {
     t->subscribers[t->n_subscribers] = (subscriber){.peer = p, .next = next, .place = p->n_subscriptions};
     p->subscriptions[p->n_subscriptions++] = (subscription){t, t->n_subscribers++};
+    t->hub->counts.n_subscriptions++;
     topic_wanted(t);
 }
 
@@ -346,7 +347,7 @@ int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done)
         return 0;
     }
     if (p->n_subscriptions >= h->max_subscriptions) {
-        h->limit = "max_subscriptions";
+        h->limit = limit_count(&h->net->limits, LIMIT_SUBSCRIPTIONS);
         return WEFT_E_TOO_LARGE;
     }
     int error = hub_topic(h, name, &t);
@@ -360,6 +361,7 @@ int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done)
     error = presence_join(t, p);
     if (error)
         return error;
+    h->counts.resumes[from.from == SINCE_NOW ? RESUME_NEW : gap ? RESUME_GAP : RESUME_FULL]++;
     add_subscriber(t, p, next);
     begin_at(t, &t->subscribers[t->n_subscribers - 1], gap && !ret_done);
     if (ret_done)
@@ -382,6 +384,7 @@ static void unsubscribe_place(topic *t, uint32_t place)
     peer *p = s->peer;
     subscriber_set_lagging(t, s, false);
     presence_leave(t, p);
+    t->hub->counts.n_subscriptions--;
 
     subscription *mine = &p->subscriptions[s->place], *my_last = &p->subscriptions[--p->n_subscriptions];
     *mine = *my_last;
@@ -427,6 +430,7 @@ int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *r
 {
     *h = (hub){.loop = n->loop, .net = n, .table = table, .app = app, .rules = rules};
     h->max_topics = HUB_MAX_TOPICS;
+    h->deflate_budget = HUB_DEFLATE_BUDGET_BYTES;
     h->max_sessions = HUB_MAX_SESSIONS;
     h->max_subscriptions = PEER_MAX_SUBSCRIPTIONS;
     h->wake.run = waiters_wake;

@@ -14,6 +14,7 @@
 #include "base/blob.h"
 #include "base/chunk.h"
 #include "base/map.h"
+#include "hub/counts.h"
 #include "hub/cursor.h"
 #include "hub/peer.h"
 #include "net/net.h"
@@ -30,12 +31,22 @@ typedef enum {
     N_WIRES,
 } wire;
 
+/** An image that only some subscribers of its wire format share: one compressed as they have agreed to. */
+typedef struct topic_variant topic_variant;
+struct topic_variant {
+    topic_variant *next;
+    chunk *image;
+    size_t block_bytes; /* for the pool */
+    uint32_t variant;
+};
+
 /** One message in a ring. */
 struct topic_message {
     blob *body;
-    uint64_t except;        /* handle of the peer that does not get it */
-    chunk *images[N_WIRES]; /* made by the first subscriber of that wire format; dropped when nobody lags */
-    uint64_t at_ms;         /* the clock when it was published */
+    uint64_t except;         /* handle of the peer that does not get it */
+    chunk *images[N_WIRES];  /* made by the first subscriber of that wire format; dropped when nobody lags */
+    topic_variant *variants; /* likewise */
+    uint64_t at_ms;          /* the clock when it was published */
 };
 
 typedef struct {
@@ -88,6 +99,7 @@ enum {
     TOPIC_HISTORY_AGE_MS = 300000,
     TOPIC_LINGER_MS = 60000,
     HUB_MAX_TOPICS = 100000,
+    HUB_DEFLATE_BUDGET_BYTES = 64 << 20,
     HUB_MAX_SESSIONS = 100000,
     FANOUT_SLICE_US = 2000,
 };
@@ -123,9 +135,13 @@ struct hub {
     /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */
     uint64_t dropped[WEFT_SLOW_LATEST + 1];
     uint64_t n_peers;
+    hub_counts counts;
     map sessions;            /* clients without a connection of their own, by id (transport/sessions.h) */
     struct poll_memo *polls; /* the answer that polls of this turn share (transport/poll.c); NULL: none */
-    uint8_t secret[16];      /* that epochs are made with */
+    struct deflate_stock
+        *deflate;          /* what compressed WebSockets share (transport/websocket_deflate.c); NULL: none yet */
+    size_t deflate_budget; /* of the process */
+    uint8_t secret[16];    /* that epochs are made with */
     uint64_t n_epochs;
 };
 
@@ -185,6 +201,18 @@ static inline chunk *topic_image(const topic *t, uint64_t offset, wire format)
 
 /** Takes the reference. */
 void topic_keep_image(topic *t, uint64_t offset, wire format, chunk *image);
+
+/** The image of a variant, numbered by the transport; NULL when there is none yet. */
+static inline chunk *topic_variant_image(const topic *t, uint64_t offset, uint32_t variant)
+{
+    const topic_variant *one = topic_message_at(t, offset)->variants;
+    while (one && one->variant != variant)
+        one = one->next;
+    return one ? one->image : NULL;
+}
+
+/** Takes the reference, on failure too. 0 or -ENOMEM. */
+int topic_keep_variant(topic *t, uint64_t offset, uint32_t variant, chunk *image);
 
 /** Where somebody who asks for `from` begins: the offset of the next message; *ret_gap when messages in between are gone, or the cursor is foreign. */
 uint64_t topic_resume(const topic *t, since from, bool *ret_gap);

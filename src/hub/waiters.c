@@ -12,6 +12,7 @@ void topic_wait(topic *t, waiter *w)
     topic_wanted(t);
     w->topic = t;
     t->n_waiters++;
+    t->hub->counts.n_waiters++;
     list_append(&t->waiters, &w->node);
 }
 
@@ -19,6 +20,7 @@ static void forget(waiter *w)
 {
     list_remove(&w->node);
     w->topic->n_waiters--;
+    w->topic->hub->counts.n_waiters--;
     w->topic = NULL;
 }
 

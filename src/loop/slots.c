@@ -99,3 +99,13 @@ void slots_each(slots *table, slot_kind kind, void (*fn)(void *value, void *user
         if (table->at[i].value && table->at[i].kind_next == (uint32_t)kind)
             fn(table->at[i].value, user);
 }
+
+void *slots_next(const slots *table, slot_kind kind, uint32_t *at)
+{
+    while (*at < table->n) {
+        const slot *s = &table->at[(*at)++];
+        if (s->value && s->kind_next == (uint32_t)kind)
+            return s->value;
+    }
+    return NULL;
+}

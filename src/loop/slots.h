@@ -55,6 +55,9 @@ void slots_remove(slots *table, uint64_t handle);
 /** Calls fn for every value of the kind; fn may remove any. */
 void slots_each(slots *table, slot_kind kind, void (*fn)(void *value, void *user), void *user);
 
+/** The first value of the kind from slot *at on, which moves behind it: for a walk in pieces. NULL at the end. */
+void *slots_next(const slots *table, slot_kind kind, uint32_t *at);
+
 static inline unsigned handle_loop(uint64_t handle)
 {
     return (unsigned)(handle >> 56);

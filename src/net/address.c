@@ -22,11 +22,12 @@ static int parse_unix(str path, address *ret_address, const char **ret_problem)
     memcpy(un.sun_path, path.at, path.len);
     memcpy(&ret_address->at, &un, sizeof un);
     ret_address->len = sizeof un;
+    ret_address->tls = false;
     return 1;
 }
 
 /* "[::1]:80", "host:80", "host" in two. */
-static bool split_port(str authority, str *ret_host, str *ret_port)
+static bool split_port(str authority, str otherwise, str *ret_host, str *ret_port)
 {
     const char *bracket = authority.len && *authority.at == '[' ? memchr(authority.at, ']', authority.len) : NULL;
     str after = authority;
@@ -35,12 +36,12 @@ static bool split_port(str authority, str *ret_host, str *ret_port)
             return false;
         *ret_host = (str){authority.at + 1, (size_t)(bracket - authority.at) - 1};
         after = (str){bracket + 1, authority.len - ret_host->len - 2};
-        *ret_port = after.len ? (str){after.at + 1, after.len - 1} : STR("80");
+        *ret_port = after.len ? (str){after.at + 1, after.len - 1} : otherwise;
         return after.len == 0 || *after.at == ':';
     }
     const char *colon = authority.len ? memchr(authority.at, ':', authority.len) : NULL;
     *ret_host = (str){authority.at, colon ? (size_t)(colon - authority.at) : authority.len};
-    *ret_port = colon ? (str){colon + 1, authority.len - ret_host->len - 1} : STR("80");
+    *ret_port = colon ? (str){colon + 1, authority.len - ret_host->len - 1} : otherwise;
     return true;
 }
 
@@ -88,17 +89,21 @@ int address_parse(const char *url, address ret_addresses[ADDRESS_MAX], const cha
     str rest = str_from(url), host, port;
     if (take_prefix(&rest, STR("unix:")))
         return parse_unix(rest, &ret_addresses[0], ret_problem);
-    if (!take_prefix(&rest, STR("http://")))
-        return fail(ret_problem, "does not begin with http:// or unix:");
+    bool tls = take_prefix(&rest, STR("https://"));
+    if (!tls && !take_prefix(&rest, STR("http://")))
+        return fail(ret_problem, "does not begin with http://, https:// or unix:");
     if (rest.len && rest.at[rest.len - 1] == '/')
         rest.len--;
     if (rest.len && memchr(rest.at, '/', rest.len))
         return fail(ret_problem, "has a path; only a host and a port belong there");
-    if (!split_port(rest, &host, &port))
+    if (!split_port(rest, tls ? STR("443") : STR("80"), &host, &port))
         return fail(ret_problem, "has a malformed IPv6 address");
     if (!valid_port(port))
         return fail(ret_problem, "has a port that is not a number from 0 to 65535");
-    return look_up(host, port, ret_addresses, ret_problem);
+    int n = look_up(host, port, ret_addresses, ret_problem);
+    for (int i = 0; i < n; i++)
+        ret_addresses[i].tls = tls;
+    return n;
 }
 
 uint16_t address_port(const address *a)
@@ -129,12 +134,13 @@ void address_url(const address *a, char ret_url[ADDRESS_URL_BYTES])
 {
     char host[INET6_ADDRSTRLEN] = "";
     unsigned port = address_port(a);
+    const char *scheme = a->tls ? "https" : "http";
     if (a->at.ss_family == AF_INET) {
         inet_ntop(AF_INET, &((const struct sockaddr_in *)&a->at)->sin_addr, host, sizeof host);
-        snprintf(ret_url, ADDRESS_URL_BYTES, "http://%s:%u", host, port);
+        snprintf(ret_url, ADDRESS_URL_BYTES, "%s://%s:%u", scheme, host, port);
     } else if (a->at.ss_family == AF_INET6) {
         inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)&a->at)->sin6_addr, host, sizeof host);
-        snprintf(ret_url, ADDRESS_URL_BYTES, "http://[%s]:%u", host, port);
+        snprintf(ret_url, ADDRESS_URL_BYTES, "%s://[%s]:%u", scheme, host, port);
     } else {
         snprintf(ret_url, ADDRESS_URL_BYTES, "unix:%s", ((const struct sockaddr_un *)&a->at)->sun_path);
     }

@@ -12,7 +12,6 @@ enum {
     ACCEPTS_A_TURN = 64, /* so that a flood of connects does not starve the connections that are there */
     DEFAULT_BACKLOG = 4096,
     RETRY_MS = 50,
-    TELL_EVERY_MS = 60000, /* a flood of connections must not flood the log */
 };
 
 static const char *unix_path(const address *a)
@@ -87,9 +86,11 @@ int listener_open(listener *l, const address *where, const weft_listen_options *
     return 0;
 }
 
-static int accept_one(const listener *l)
+static int accept_one(const listener *l, struct sockaddr_storage *ret_from)
 {
-    return accept4(l->source.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    socklen_t len = sizeof *ret_from;
+    ret_from->ss_family = AF_UNSPEC;
+    return accept4(l->source.fd, (struct sockaddr *)ret_from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
 }
 
 static void listener_retry(timer *t)
@@ -99,25 +100,31 @@ static void listener_retry(timer *t)
         loop_arm(l->net->loop, t, RETRY_MS, listener_retry);
 }
 
-/* No descriptor is left. Answers one waiting client through the reserve; without one, waits a little rather than spin. */
-static void shed(listener *l)
+/* Says 503, as far as the socket takes it at once, and hangs up. A handshake first would cost what is to be saved. */
+static void turn_away(const listener *l, int fd)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
                                "Connection: close\r\n\r\n";
-    uint64_t now_ms = l->net->loop->now_ms;
-    if (!l->told_ms || now_ms - l->told_ms >= TELL_EVERY_MS) {
-        l->told_ms = now_ms;
-        log_line(l->net->log, WEFT_LOG_WARNING, "event=shed reason=\"out of file descriptors\" limit=\"ulimit -n\"");
-    }
+    if (!l->where.tls && send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
+        shutdown(fd, SHUT_WR);
+    close(fd);
+}
+
+/* No descriptor is left. Answers one waiting client through the reserve; without one, waits a little rather than spin. */
+static void shed(listener *l)
+{
+    net *n = l->net;
+    struct sockaddr_storage from;
     int fd = -1;
+    const char *limit = limit_count(&n->limits, LIMIT_DESCRIPTORS);
+    if (limit_tell(&n->limits, LIMIT_DESCRIPTORS, n->loop->now_ms))
+        log_line(n->log, WEFT_LOG_WARNING, "event=shed reason=\"out of file descriptors\" limit=\"%s\"", limit);
     if (l->reserve_fd >= 0) {
         close(l->reserve_fd);
-        fd = accept_one(l);
+        fd = accept_one(l, &from);
     }
     if (fd >= 0) {
-        if (send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
-            shutdown(fd, SHUT_WR);
-        close(fd);
+        turn_away(l, fd);
         l->n_shed++;
     }
     l->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -127,13 +134,44 @@ static void shed(listener *l)
     }
 }
 
+/* Its address has too many connections, or makes them too fast. */
+static void refuse(listener *l, int fd, const struct sockaddr_storage *from, const admission *why)
+{
+    net *n = l->net;
+    l->n_refused++;
+    char text[IP_TEXT_BYTES];
+    ip_address ip;
+    if (why->error != WEFT_E_FULL || !ip_of_socket(from, &ip)) {
+        close(fd); /* no memory even to count it */
+        return;
+    }
+    const char *limit = limit_count(&n->limits, why->limit);
+    ip_put(&ip, text);
+    if (why->tell)
+        log_line(n->log, WEFT_LOG_WARNING, "event=refuse address=%s status=503 limit=%s", text, limit);
+    turn_away(l, fd);
+}
+
+static void take(listener *l, int fd, const struct sockaddr_storage *from)
+{
+    address_use *use;
+    admission admitted = addresses_admit(&l->net->addresses, from, &use);
+    if (admitted.error) {
+        refuse(l, fd, from, &admitted);
+        return;
+    }
+    l->n_accepted++;
+    l->accepted(l, fd, use);
+}
+
 /* Takes up to `most` connections; true when there may be more. */
 static bool accept_some(listener *l, int most)
 {
     for (int i = 0; i < most; i++) {
-        int fd = accept_one(l);
+        struct sockaddr_storage from;
+        int fd = accept_one(l, &from);
         if (fd >= 0) {
-            l->accepted(l, fd);
+            take(l, fd, &from);
             continue;
         }
         switch (errno) {

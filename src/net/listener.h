@@ -1,6 +1,6 @@
 /**
  * A listening socket on a loop: accepts what comes and hands on descriptors. Out of descriptors it sheds instead of spinning: a reserve
- * descriptor is given up for as long as it takes to answer 503 and hang up.
+ * descriptor is given up for as long as it takes to answer 503 and hang up. So is answered, too, who has too many connections already.
  */
 #ifndef WEFT_NET_LISTENER_H
 #define WEFT_NET_LISTENER_H
@@ -10,8 +10,8 @@
 
 typedef struct listener listener;
 
-/** A fresh connection, non-blocking; the callee owns the descriptor. */
-typedef void (*listener_accepted_fn)(listener *l, int fd);
+/** A fresh connection, non-blocking; the callee owns the descriptor, and the use of its address (see addresses_admit()). */
+typedef void (*listener_accepted_fn)(listener *l, int fd, address_use *use);
 
 struct listener {
     loop_source source;
@@ -20,10 +20,10 @@ struct listener {
     void *owner;
     address where; /* with the real port */
     char url[ADDRESS_URL_BYTES];
-    int reserve_fd; /* given up to shed when descriptors run out; -1 for none */
-    timer retry;    /* armed while accepting has to wait */
+    int reserve_fd;                 /* given up to shed when descriptors run out; -1 for none */
+    timer retry;                    /* armed while accepting has to wait */
+    uint64_t n_accepted, n_refused; /* for metrics; the latter those of addresses with too many */
     uint64_t n_shed;
-    uint64_t told_ms; /* when the log was last told that descriptors have run out; 0: never */
 };
 
 /** Binds and listens (on failure nothing is left open). 0 or -errno. A Unix socket's file that nobody listens on is replaced. */

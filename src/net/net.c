@@ -12,6 +12,7 @@ static void free_dead(net *n)
         stream_queue_free(s);
         stream_file_free(s);
         stream_unread_free(s);
+        stream_tls_free(s);
         mem_free(s);
     }
 }
@@ -44,17 +45,19 @@ static bool older_than(const net *n, const stream *s, uint32_t ms)
 /* A full socket is writable again only when much of it is free: a peer that reads slowly is seen by what it acknowledges. */
 static void end_or_go_on(stream *s)
 {
-    if (stream_unacknowledged(s) < s->unacknowledged)
+    if (stream_unacknowledged(s) < s->unacknowledged) {
         stream_wait_for_peer(s);
-    else
-        stream_fail(s, -ETIMEDOUT);
+        return;
+    }
+    limit_count(&s->net->limits, LIMIT_WRITE_TIMEOUT);
+    stream_fail(s, -ETIMEDOUT);
 }
 
 static void net_tick(timer *t)
 {
     net *n = CONTAINER(t, net, tick);
     list_node *node;
-    while ((node = list_first(&n->stalled)) && older_than(n, CONTAINER(node, stream, waiting), NET_WRITE_TIMEOUT_MS))
+    while ((node = list_first(&n->stalled)) && older_than(n, CONTAINER(node, stream, waiting), n->write_timeout_ms))
         end_or_go_on(CONTAINER(node, stream, waiting));
     while ((node = list_first(&n->lingering)) && older_than(n, CONTAINER(node, stream, waiting), NET_LINGER_MS))
         stream_close(CONTAINER(node, stream, waiting));
@@ -64,11 +67,20 @@ static void net_tick(timer *t)
 
 int net_init(net *n, loop *l, const logger *log)
 {
-    *n = (net){.loop = l, .log = log, .flush.run = flush_dirty, .tick.fire = net_tick};
+    *n = (net){
+        .loop = l,
+        .log = log,
+        .flush.run = flush_dirty,
+        .tick.fire = net_tick,
+        .write_timeout_ms = NET_WRITE_TIMEOUT_MS,
+    };
     list_init(&n->dirty);
     list_init(&n->stalled);
     list_init(&n->lingering);
     list_init(&n->dead);
+    int error = addresses_init(&n->addresses, l);
+    if (error)
+        return error;
     n->received = mem_new(NET_RECEIVE_BYTES);
     return n->received ? 0 : -ENOMEM;
 }
@@ -86,9 +98,12 @@ void net_done(net *n)
     flush_dirty(&n->flush); /* what was ended just now lingers then */
     net_cut_lingering(n);
     free_dead(n);
+    addresses_done(&n->addresses);
     loop_undefer(n->loop, &n->flush);
     loop_cancel(n->loop, &n->tick);
     chunk_unref(&n->loop->blocks, n->cork);
+    tls_buffers_free(n->tls);
+    n->tls = NULL;
     mem_free(n->received);
     n->received = NULL;
 }

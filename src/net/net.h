@@ -5,9 +5,12 @@
 #define WEFT_NET_NET_H
 
 #include "base/chunk.h"
+#include "base/limits.h"
 #include "base/list.h"
 #include "base/log.h"
 #include "loop/loop.h"
+#include "net/addresses.h"
+#include "net/tls_session.h"
 
 typedef struct stream stream;
 
@@ -16,7 +19,7 @@ enum {
     NET_CORK_BYTES = 64 * 1024,
     NET_COPY_BELOW_BYTES = 2048,  /* bodies smaller than this are copied rather than sent from where they lie */
     NET_TICK_MS = 1000,           /* how exact the two deadlines below are */
-    NET_WRITE_TIMEOUT_MS = 30000, /* a peer that takes nothing for so long is gone */
+    NET_WRITE_TIMEOUT_MS = 30000, /* a peer that takes nothing for so long is gone, when nobody says another time */
     NET_LINGER_MS = 2000,         /* how long a closed connection waits for the peer's own end */
 };
 
@@ -24,6 +27,7 @@ typedef struct {
     loop *loop;
     const logger *log;
     char *received;      /* the receive buffer */
+    tls_buffers *tls;    /* NULL until there is a stream with TLS */
     stream *reading;     /* the stream whose data event is running */
     chunk *message;      /* the chunk that holds the message being delivered, if it is one */
     chunk *cork;         /* small writes of this turn, of all streams, one behind the other */
@@ -33,11 +37,15 @@ typedef struct {
     list_node dead;      /* freed at the end of the turn */
     loop_task flush;
     timer tick;
+    uint32_t write_timeout_ms;
+    addresses addresses;          /* whom connections come from */
+    limits limits;                /* that clients have reached */
     size_t n_streams;             /* all that have a descriptor */
+    uint64_t queued_bytes;        /* of all of them */
     uint64_t n_sends, n_receives; /* system calls, for tests and metrics */
 } net;
 
-/** 0 or -ENOMEM. The logger is borrowed. */
+/** 0 or -errno. The logger is borrowed. */
 int net_init(net *n, loop *l, const logger *log);
 
 /** No stream may be left but lingering and dead ones, which are closed. */

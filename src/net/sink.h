@@ -13,6 +13,7 @@
 #include "base/str.h"
 
 typedef struct sink sink;
+typedef struct address_use address_use;
 
 /** What one write takes: `head` is always copied. `body` is kept by a reference to `owner` when there is one; else it is copied, or, where it
  * lies in the buffer that this very sink is being read from, sent from where it lies. */
@@ -34,6 +35,9 @@ typedef struct {
     void (*end)(sink *s);                /* after what is queued: end of stream, then a clean close */
     void (*abort)(sink *s);              /* at once, queued bytes are dropped */
     size_t (*address)(sink *s, char *ret_text, size_t room); /* the client's, as weft_request_address() */
+    bool (*secure)(const sink *s);                           /* over TLS */
+    /** The subject of the client's certificate; its length without the NUL, 0 for none. Nothing is written when that is `room` or more. */
+    size_t (*client_subject)(const sink *s, char *ret_text, size_t room);
 } sink_ops;
 
 typedef struct {
@@ -54,7 +58,8 @@ struct sink {
     const sink_ops *ops;
     const sink_events *events;
     void *owner;
-    size_t queued; /* bytes written and not yet taken by the system */
+    size_t queued;    /* bytes written and not yet taken by the system */
+    address_use *use; /* whom it counts for (net/addresses.h); NULL: nobody */
 };
 
 static inline void sink_bind(sink *s, const sink_events *events, void *owner)

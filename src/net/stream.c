@@ -21,6 +21,9 @@ void stream_close(stream *s)
     s->closed = true;
     loop_unwatch(n->loop, &s->source);
     close(s->source.fd);
+    addresses_leave(&n->addresses, s->base.use);
+    s->base.use = NULL;
+    stream_forget_queued(s);
     n->n_streams--;
     list_remove(&s->dirty);
     list_remove(&s->waiting);
@@ -82,8 +85,7 @@ static int keep_unread(stream *s, const char *at, size_t len)
     return 0;
 }
 
-/* Hands bytes to the owner for as long as it makes progress, keeps the rest, and sends the answers. */
-static void stream_feed(stream *s, char *at, size_t len)
+void stream_feed(stream *s, char *at, size_t len)
 {
     net *n = s->net;
     n->reading = s;
@@ -119,11 +121,14 @@ void stream_feed_unread(stream *s)
     s->feed = false;
     if (s->unread)
         stream_feed(s, s->unread->bytes, s->unread->len);
-    if (s->read_closed && !s->closed && !s->ending && !(s->paused && s->unread))
+    if (s->read_closed && !s->closed && !s->ending && !(s->paused && s->unread)) {
+        if (s->tls)
+            s->tls->eof_waits = false;
         s->base.events->eof(s->base.owner);
+    }
 }
 
-static void stream_eof(stream *s)
+void stream_eof(stream *s)
 {
     s->read_closed = true;
     if (s->lingering) {
@@ -140,8 +145,7 @@ static void stream_eof(stream *s)
         stream_flush(s);
 }
 
-/* Where the next bytes go: where the owner wants them, or behind what is unread in the loop's buffer. */
-static char *receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
+char *stream_receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
 {
     net *n = s->net;
     *ret_kept = 0;
@@ -160,8 +164,10 @@ static char *receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
 /* True when the buffer was filled, so that there is probably more. */
 static bool receive_once(stream *s)
 {
+    if (s->tls)
+        return stream_tls_receive(s);
     size_t kept, room;
-    char *at = receive_room(s, &kept, &room);
+    char *at = stream_receive_room(s, &kept, &room);
     assert(room > 0);
     ssize_t received = recv(s->source.fd, at, room, 0);
     s->net->n_receives++;
@@ -233,7 +239,8 @@ static void stream_pause(sink *base, bool paused)
         s->lost = true; /* the owner is told at the end of the turn, not on its own stack */
         stream_mark_dirty(s);
     }
-    if (s->unread && s != s->net->reading) {
+    bool eof_waits = s->tls && s->tls->eof_waits;
+    if ((s->unread || eof_waits) && s != s->net->reading) {
         s->feed = true;
         stream_mark_dirty(s);
     }
@@ -272,9 +279,23 @@ static void stream_abort(sink *base)
     stream_close(s);
 }
 
+static bool stream_is_secure(const sink *base)
+{
+    return CONTAINER(base, const stream, base)->tls;
+}
+
+static size_t stream_client_subject(const sink *base, char *ret_text, size_t room)
+{
+    const stream *s = CONTAINER(base, const stream, base);
+    return s->tls ? tls_session_subject(s->tls, ret_text, room) : 0;
+}
+
 static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
 {
     const stream *s = stream_of(base);
+    const char *client = address_use_client(base->use);
+    if (*client)
+        return (size_t)snprintf(ret_text, room, "%s", client);
     return stream_address(s->closed ? -1 : s->source.fd, ret_text,
                           room); /* a closed one's number may be another's by now */
 }
@@ -288,6 +309,8 @@ const sink_ops stream_sink_ops = {
     .end = stream_end,
     .abort = stream_abort,
     .address = stream_sink_address,
+    .secure = stream_is_secure,
+    .client_subject = stream_client_subject,
 };
 
 stream *stream_new(net *n, int fd, bool is_unix)

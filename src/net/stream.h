@@ -1,5 +1,5 @@
 /**
- * A connected socket as a sink: TCP or Unix, later with a filter (TLS) between it and the system calls.
+ * A connected socket as a sink: TCP or Unix, with or without TLS between it and the system calls.
  *
  * Reading: one recv for each readiness, into the loop's buffer (or where the owner's `room` says). Bytes that the owner does not consume are
  * kept in a chunk and put in front of the next ones, so that a parser always sees its input in one piece.
@@ -13,6 +13,7 @@
 
 #include "net/net.h"
 #include "net/sink.h"
+#include "net/tls_session.h"
 
 typedef struct {
     const char *at;
@@ -40,6 +41,7 @@ struct stream {
     net *net;
     write_queue *queue; /* NULL when nothing is queued */
     stream_file *file;  /* NULL for none; its bytes count as queued */
+    tls_session *tls;   /* NULL for none */
     chunk *unread;      /* received, not consumed; NULL for none */
     list_node waiting;  /* in net->stalled, lingering or dead */
     list_node dirty;
@@ -53,6 +55,9 @@ extern const sink_ops stream_sink_ops;
 
 /** Takes the descriptor (non-blocking), on failure too. Nothing is read before stream_start(). NULL when there is no memory. */
 stream *stream_new(net *n, int fd, bool is_unix);
+
+/** From now on the stream speaks TLS, as the server. Before it starts. 0 or -ENOMEM. */
+int stream_secure(stream *s, tls_context *c);
 
 /** Reading begins; events and owner must be set. 0 or -errno (the stream is then closed, without `gone`). */
 int stream_start(stream *s);

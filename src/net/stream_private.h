@@ -1,10 +1,13 @@
 /**
- * A stream as its files see it: stream.c lives and reads, stream_write.c writes, net.c does what streams have in common.
+ * A stream as its files see it: stream.c lives and reads, stream_write.c writes, stream_tls.c does both with TLS in between, net.c does what streams
+ * have in common.
  */
 #ifndef WEFT_NET_STREAM_PRIVATE_H
 #define WEFT_NET_STREAM_PRIVATE_H
 
 #include "net/stream.h"
+
+enum { STREAM_FILE_TURN_BYTES = 1 << 20 }; /* of a file, to one stream in one turn */
 
 static inline stream *stream_of(sink *s)
 {
@@ -27,7 +30,29 @@ void stream_feed_unread(stream *s);
 
 void stream_unread_free(stream *s);
 
+/** Where the next bytes go: where the owner wants them, or behind what is unread in the loop's buffer. */
+char *stream_receive_room(stream *s, size_t *ret_kept, size_t *ret_room);
+
+/** Hands bytes to the owner for as long as it makes progress, keeps the rest, and sends the answers. */
+void stream_feed(stream *s, char *at, size_t len);
+
+/** The peer sends nothing more. */
+void stream_eof(stream *s);
+
 /* stream_write.c */
+
+/* What waits in all streams together is known at any time, for metrics. */
+static inline void stream_count_queued(stream *s, size_t bytes)
+{
+    s->base.queued += bytes;
+    s->net->queued_bytes += bytes;
+}
+
+static inline void stream_count_gone(stream *s, size_t bytes)
+{
+    s->base.queued -= bytes;
+    s->net->queued_bytes -= bytes;
+}
 
 int stream_write(sink *base, const sink_piece *piece);
 int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length);
@@ -48,13 +73,43 @@ void stream_flush(stream *s);
  * ones behind each other. 0 or -ENOMEM. */
 int stream_settle(stream *s);
 
-/** From now on the peer has NET_WRITE_TIMEOUT_MS to take something. */
+/** From now on the peer has net->write_timeout_ms to take something. */
 void stream_wait_for_peer(stream *s);
 
 /** Bytes that the system holds and the peer has not acknowledged. */
 int stream_unacknowledged(const stream *s);
 
+/** Forgets what was sent. */
+void stream_queue_advance(stream *s, size_t sent);
+
+/** The socket is full: keeps what is left and waits until it can be written. 0 or -ENOMEM. */
+int stream_stall(stream *s, bool progress);
+
+/** Everything is out and nothing more will be written: FIN, then wait for the peer's, so that no RST can eat what it has yet to read. */
+void stream_linger(stream *s);
+
+static inline bool stream_queue_empty(const stream *s)
+{
+    return !s->queue || s->queue->first == s->queue->n;
+}
+
 void stream_queue_free(stream *s);
+
+/** Nothing is queued any more, as far as anybody counts: it is closed. */
+void stream_forget_queued(stream *s);
 void stream_file_free(stream *s);
+
+/* stream_tls.c */
+
+/** One recv, what it brings, decrypted, and the end. True when there is probably more. */
+bool stream_tls_receive(stream *s);
+
+/** Encrypts and sends until all is out or the socket is full. True when bytes of the program went out. */
+bool stream_tls_send(stream *s);
+
+/** No ciphertext waits, as of what TLS itself has to say, which counts as queued for nobody. */
+bool stream_tls_silent(const stream *s);
+
+void stream_tls_free(stream *s);
 
 #endif

@@ -11,12 +11,16 @@
 #include <unistd.h>
 
 enum {
-    N_IOV = 64,                /* spans sent by one system call */
-    FIRST_SPANS = 4,           /* room of a fresh queue */
-    FILE_TURN_BYTES = 1 << 20, /* of a file, to one stream in one turn */
-    REFERENCE_BYTES = 512,     /* smaller images are copied where references would pile up */
-    SETTLE_BYTES = 1024,       /* least size of a chunk for bytes that the socket did not take */
+    N_IOV = 64,            /* spans sent by one system call */
+    FIRST_SPANS = 4,       /* room of a fresh queue */
+    REFERENCE_BYTES = 512, /* smaller images are copied where references would pile up */
+    SETTLE_BYTES = 1024,   /* least size of a chunk for bytes that the socket did not take */
 };
+
+void stream_forget_queued(stream *s)
+{
+    stream_count_gone(s, s->base.queued);
+}
 
 void stream_queue_free(stream *s)
 {
@@ -27,7 +31,7 @@ void stream_queue_free(stream *s)
         chunk_unref(&s->net->loop->blocks, q->spans[i].owner);
     pool_put(&s->net->loop->blocks, q, q->block_bytes);
     s->queue = NULL;
-    s->base.queued = 0;
+    stream_forget_queued(s);
 }
 
 void stream_file_free(stream *s)
@@ -78,7 +82,7 @@ static int queue_push(stream *s, const char *at, size_t len, chunk *owner)
     if (queue_reserve(s))
         return -ENOMEM;
     s->queue->spans[s->queue->n++] = (span){at, len, owner ? chunk_ref(owner) : NULL};
-    s->base.queued += len;
+    stream_count_queued(s, len);
     return 0;
 }
 
@@ -123,7 +127,7 @@ static int push_small(stream *s, str bytes)
     span *last = q && q->n > q->first ? &q->spans[q->n - 1] : NULL;
     if (last && last->owner == cork && last->at + last->len == at) {
         last->len += bytes.len;
-        s->base.queued += bytes.len;
+        stream_count_queued(s, bytes.len);
     } else if (queue_push(s, at, bytes.len, cork)) {
         return -ENOMEM;
     }
@@ -204,17 +208,16 @@ int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length)
         return -ENOMEM;
     }
     *s->file = (stream_file){fd, (off_t)offset, length};
-    s->base.queued += (size_t)length;
+    stream_count_queued(s, (size_t)length);
     if (s != s->net->reading)
         stream_mark_dirty(s);
     return 0;
 }
 
-/* Forgets what was sent. */
-static void queue_advance(stream *s, size_t sent)
+void stream_queue_advance(stream *s, size_t sent)
 {
     write_queue *q = s->queue;
-    s->base.queued -= sent;
+    stream_count_gone(s, sent);
     while (sent) {
         span *first = &q->spans[q->first];
         if (sent < first->len) {
@@ -301,7 +304,7 @@ int stream_unacknowledged(const stream *s)
     return bytes;
 }
 
-/* From now on the peer has NET_WRITE_TIMEOUT_MS to take something. */
+/* From now on the peer has net->write_timeout_ms to take something. */
 void stream_wait_for_peer(stream *s)
 {
     net *n = s->net;
@@ -313,8 +316,7 @@ void stream_wait_for_peer(stream *s)
         loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
 }
 
-/* The socket is full: keep what is left and wait until it can be written. */
-static int stream_stall(stream *s, bool progress)
+int stream_stall(stream *s, bool progress)
 {
     bool first = !s->stalled;
     s->stalled = true;
@@ -325,8 +327,7 @@ static int stream_stall(stream *s, bool progress)
     return 0;
 }
 
-/* Everything is out and nothing more will be written: FIN, then wait for the peer's, so that no RST can eat what it has yet to read. */
-static void stream_linger(stream *s)
+void stream_linger(stream *s)
 {
     net *n = s->net;
     if (s->read_closed || shutdown(s->source.fd, SHUT_WR)) {
@@ -354,16 +355,11 @@ static void stream_flushed(stream *s)
         stream_fail(s, -ENOMEM);
 }
 
-static bool queue_empty(const stream *s)
-{
-    return !s->queue || s->queue->first == s->queue->n;
-}
-
 /* Sends spans until there are none or the socket is full. True when bytes went out. */
 static bool send_queue(stream *s)
 {
     bool progress = false;
-    while (!queue_empty(s)) {
+    while (!stream_queue_empty(s)) {
         size_t tried;
         ssize_t sent = send_spans(s, &tried);
         if (sent < 0 && errno == EINTR)
@@ -374,7 +370,7 @@ static bool send_queue(stream *s)
         }
         if (sent > 0) {
             progress = true;
-            queue_advance(s, (size_t)sent);
+            stream_queue_advance(s, (size_t)sent);
         }
         if (sent < (ssize_t)tried) {
             if (stream_stall(s, progress))
@@ -403,11 +399,11 @@ static ssize_t send_file_part(int to, stream_file *file, size_t len)
     return sent;
 }
 
-/* Sends the file without a copy through our memory, at most FILE_TURN_BYTES a turn, so that others get theirs. */
+/* Sends the file without a copy through our memory, at most STREAM_FILE_TURN_BYTES a turn, so that others get theirs. */
 static bool send_file(stream *s)
 {
     stream_file *file = s->file;
-    uint64_t most = file->left < FILE_TURN_BYTES ? file->left : FILE_TURN_BYTES, sent = 0;
+    uint64_t most = file->left < STREAM_FILE_TURN_BYTES ? file->left : STREAM_FILE_TURN_BYTES, sent = 0;
     while (sent < most) {
         ssize_t n = send_file_part(s->source.fd, file, (size_t)(most - sent));
         s->net->n_sends++;
@@ -422,7 +418,7 @@ static bool send_file(stream *s)
         sent += (uint64_t)n;
     }
     file->left -= sent;
-    s->base.queued -= (size_t)sent;
+    stream_count_gone(s, (size_t)sent);
     if (!file->left)
         stream_file_free(s);
     else if (stream_stall(s, sent > 0))
@@ -430,15 +426,21 @@ static bool send_file(stream *s)
     return sent > 0;
 }
 
+static bool send_plain(stream *s)
+{
+    bool progress = send_queue(s);
+    if (!s->closed && s->file && stream_queue_empty(s))
+        progress |= send_file(s);
+    return progress;
+}
+
 /* Sends until all is out or the socket is full. True when bytes went out. */
 bool stream_send(stream *s)
 {
     if (s->closed || s->lingering)
         return false;
-    bool progress = send_queue(s);
-    if (!s->closed && s->file && queue_empty(s))
-        progress |= send_file(s);
-    if (!s->closed && s->base.queued == 0 && (s->queue || s->stalled || s->ending))
+    bool progress = s->tls ? stream_tls_send(s) : send_plain(s);
+    if (!s->closed && s->base.queued == 0 && (s->queue || s->stalled || s->ending) && (!s->tls || stream_tls_silent(s)))
         stream_flushed(s);
     return progress;
 }

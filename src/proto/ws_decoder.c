@@ -18,7 +18,7 @@ static fault protocol_fault(const char *reason)
 /* A frame's header as far as it has come. */
 typedef struct {
     uint8_t opcode;
-    bool fin, masked;
+    bool fin, masked, compressed;
     size_t size;  /* of the whole header; until its second byte is there, more than there is */
     uint64_t len; /* with length bytes missing: the least that it can be */
 } frame;
@@ -33,12 +33,20 @@ static bool is_control(uint8_t opcode)
     return opcode & 0x8;
 }
 
+/* RFC 7692 §6: the first frame of a message says that it is compressed, and says it for all of them. */
+static bool may_be_compressed(const ws_decoder *decoder, uint8_t byte)
+{
+    uint8_t opcode = byte & 0x0f;
+
+    return decoder->deflate && !(byte & 0x30) && (opcode == WS_TEXT || opcode == WS_BINARY);
+}
+
 /* Reserved bits, opcode and order of frames (RFC 6455 §5.2, §5.4). */
 static inline fault first_byte_fault(const ws_decoder *decoder, uint8_t byte)
 {
     uint8_t opcode = byte & 0x0f;
 
-    if (byte & 0x70)
+    if (byte & 0x70 && !may_be_compressed(decoder, byte))
         return protocol_fault("a reserved bit is set");
     if (is_control(opcode)) {
         if (opcode > WS_PONG)
@@ -86,9 +94,19 @@ static fault read_long_length(const uint8_t *at, size_t n_known, size_t n_bytes,
     return no_fault;
 }
 
+/* What a message may take in frames. */
+static inline uint64_t most_bytes(const ws_decoder *decoder, const frame *f)
+{
+    uint64_t most = decoder->max_message_bytes;
+
+    if (!f->compressed && !decoder->compressed)
+        return most;
+    return most < UINT64_MAX / 2 ? most + most / 8 + 64 : most;
+}
+
 static inline fault limit_fault(const ws_decoder *decoder, const frame *f, bool length_known)
 {
-    if (f->len > decoder->max_message_bytes - decoder->message_bytes)
+    if (f->len > most_bytes(decoder, f) - decoder->message_bytes)
         return (fault){WS_CODE_TOO_LARGE, "message too large"};
     if (length_known && decoder->n_fragments >= 1024 + (decoder->message_bytes + f->len) / 16)
         return (fault){WS_CODE_POLICY, "too many small fragments"};
@@ -100,7 +118,7 @@ static inline fault read_header(const ws_decoder *decoder, const uint8_t *at, si
 {
     fault found = first_byte_fault(decoder, at[0]);
 
-    *f = (frame){.opcode = at[0] & 0x0f, .fin = at[0] & 0x80, .size = 2};
+    *f = (frame){.opcode = at[0] & 0x0f, .fin = at[0] & 0x80, .compressed = at[0] & 0x40, .size = 2};
     if (found.reason || len < 2)
         return found;
     found = second_byte_fault(decoder, f->opcode, at[1]);
@@ -181,7 +199,7 @@ static inline bool open_piece(ws_decoder *decoder, char *at, size_t n)
 
     if (decoder->masked)
         seen = ws_mask(at, at, n, decoder->mask, 0);
-    if (decoder->opcode != WS_TEXT || (seen < 0x80 && utf8_complete(&decoder->utf8)))
+    if (decoder->opcode != WS_TEXT || decoder->compressed || (seen < 0x80 && utf8_complete(&decoder->utf8)))
         return true;
     return utf8_feed(&decoder->utf8, at, n) == n;
 }
@@ -190,6 +208,7 @@ static inline bool open_piece(ws_decoder *decoder, char *at, size_t n)
 static inline void end_message(ws_decoder *decoder)
 {
     decoder->opcode = WS_CONTINUATION;
+    decoder->compressed = false;
     decoder->message_bytes = 0;
     decoder->n_fragments = 0;
 }
@@ -211,6 +230,7 @@ static inline void take_data(ws_decoder *decoder, char *at, size_t len, size_t s
         .type = WS_DATA,
         .consumed = skip + n,
         .opcode = decoder->opcode,
+        .compressed = decoder->compressed,
         .bytes = {bytes, n},
         .first = skip && decoder->n_fragments == 1,
         .last = decoder->fin && decoder->frame_left == 0,
@@ -227,8 +247,10 @@ static inline void take_data(ws_decoder *decoder, char *at, size_t len, size_t s
 static inline void begin_data(ws_decoder *decoder, const frame *f, const char *at)
 {
     /* The UTF-8 state needs no reset: a message that does not end between two characters is the last one. */
-    if (f->opcode != WS_CONTINUATION)
+    if (f->opcode != WS_CONTINUATION) {
         decoder->opcode = f->opcode;
+        decoder->compressed = f->compressed;
+    }
     decoder->fin = f->fin;
     decoder->masked = f->masked;
     if (f->masked)

@@ -5,6 +5,9 @@
  * The decoder asks for whole headers and whole control frames: with less it says WS_MORE and consumes nothing, and the caller
  * hands in the same bytes again with more behind them (at most 130 bytes are ever left over). What is consumed may have been
  * changed; what is not consumed has not been touched.
+ *
+ * With permessage-deflate agreed (RFC 7692) pieces of a compressed message come as they are: ws_inflate.h inflates them, and whoever does so bounds the
+ * message and checks its UTF-8.
  */
 #ifndef WEFT_PROTO_WS_DECODER_H
 #define WEFT_PROTO_WS_DECODER_H
@@ -27,6 +30,7 @@ typedef struct {
     ws_opcode opcode; /* DATA: WS_TEXT or WS_BINARY of the message; CONTROL: WS_PING, WS_PONG, WS_CLOSE */
     str bytes;        /* DATA: the unmasked piece (maybe empty); CONTROL: the payload, of a close without its code */
     bool first, last; /* DATA: begins, ends a message. Both: the message is this view */
+    bool compressed;  /* DATA: the message is (RSV1) */
     int code;         /* CONTROL of WS_CLOSE: the code, WS_CODE_NONE for an empty frame; FAIL: the code to close with */
     const char *reason; /* FAIL: static, one sentence in lower case without a full stop, fit for a close frame */
 } ws_event;
@@ -41,10 +45,18 @@ typedef struct {
     uint8_t role;     /* ws_role */
     uint8_t opcode;   /* of the current message; WS_CONTINUATION between messages */
     bool fin, masked; /* of the current data frame */
+    bool compressed;  /* of the current message */
+    bool deflate;     /* agreed: messages may be compressed */
     bool closed;      /* a close frame was seen: data after it is still decoded, and ignored by the caller */
 } ws_decoder;
 
 void ws_decoder_init(ws_decoder *decoder, ws_role role, uint64_t max_message_bytes);
+
+/** permessage-deflate was agreed on. Before the first frame. */
+static inline void ws_decoder_allow_deflate(ws_decoder *decoder)
+{
+    decoder->deflate = true;
+}
 
 /**
  * The next event in `len` bytes at `at`. Call again from at + consumed until it says WS_MORE; a call with len 0 says WS_MORE.
@@ -54,11 +66,11 @@ void ws_decoder_init(ws_decoder *decoder, ws_role role, uint64_t max_message_byt
  * event of a message's first header even if it carries no bytes yet, and `last` on the event that brings the last frame's last
  * byte, or its header if it is empty. From then on ws_decoder_expects() says how much is to come.
  *
- * Fails as early as the bytes allow, even on an incomplete header: reserved bits (no extension is agreed), reserved opcodes, a
- * fragmented or longer control frame, a continuation without a start, a new message inside one, a length not in its shortest
+ * Fails as early as the bytes allow, even on an incomplete header: reserved bits (but RSV1 on the first frame of a message where
+ * deflate is allowed), reserved opcodes, a fragmented or longer control frame, a continuation without a start, a new message inside one, a length not in its shortest
  * form or with its top bit set, a frame masked or unmasked against its role: 1002. A message over max_message_bytes, by its
- * header alone: 1009. More than 1024 + message bytes / 16 fragments (the message bytes so far, with this frame): 1008. Text
- * that is not UTF-8, at the first wrong byte of each piece (the piece is not delivered), and a message that ends inside a
+ * header alone: 1009; a compressed one may take an eighth and 64 bytes more, as what does not shrink grows a little. More than 1024 + message bytes / 16 fragments (the message bytes so far, with this frame): 1008. Text,
+ * not compressed, that is not UTF-8, at the first wrong byte of each piece (the piece is not delivered), and a message that ends inside a
  * character: 1007. A close frame of 1 byte or with a code that may not stand there: 1002, with a reason that is not UTF-8: 1007.
  */
 void ws_decoder_next(ws_decoder *decoder, char *at, size_t len, ws_event *ret_event);

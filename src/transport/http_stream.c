@@ -231,6 +231,8 @@ static void http_stream_eof(void *owner)
 static void http_stream_gone(void *owner, int error)
 {
     http_stream *s = owner;
+    if (error == -ETIMEDOUT)
+        s->peer.hub->limit = limit_name(LIMIT_WRITE_TIMEOUT);
     peer_leave(&s->peer, WS_CODE_ABNORMAL, error == -ETIMEDOUT ? STR("write timeout") : (str){NULL, 0});
     let_go(s);
 }
@@ -349,6 +351,7 @@ static int start(http_stream *s, sink *taken)
 {
     s->sink = taken;
     keep_address(s);
+    peer_keep_subject(&s->peer, taken);
     sink_bind(taken, &http_stream_events, s);
     int error = put_text(s, kind_of(s)->encoding->keep_alive);
     if (!error && tells_retry(kind_of(s)))

@@ -71,10 +71,11 @@ const char *const *http_stream_route_origins(const http_stream_route *route)
 
 /* ---------------------------------------------------------------------------------------------------------- serving */
 
-static int undecided_accept(exchange *e, const char *subprotocol)
+static int undecided_accept(exchange *e, const char *subprotocol, bool plain)
 {
     const undecided_stream *u = e->held_state;
     const http_stream_kind *kind = &u->route->kind;
+    (void)plain;
     if (subprotocol)
         return WEFT_E_INVALID;
     if (e->head_only)

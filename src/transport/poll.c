@@ -88,6 +88,7 @@ struct poll_memo {
     hub *hub;
     uint64_t epoch, next, head; /* what it is for; no two topics have an epoch in common */
     bool gap;
+    uint64_t n_messages, data_bytes; /* that are in it */
     size_t fields_len;
     char fields[FIELDS_BYTES];
     chunk *body;
@@ -177,6 +178,14 @@ static bool memo_is_for(const struct poll_memo *memo, const place *at)
     return memo && memo->epoch == t->epoch && memo->next == at->next && memo->head == t->head && memo->gap == at->gap;
 }
 
+static uint64_t data_bytes(const place *at, uint64_t end)
+{
+    uint64_t bytes = 0;
+    for (uint64_t offset = at->next; offset < end; offset++)
+        bytes += topic_message_at(at->topic, offset)->body->data_len;
+    return bytes;
+}
+
 /* NULL: no memory. */
 static struct poll_memo *memo_new(const place *at)
 {
@@ -197,6 +206,8 @@ static struct poll_memo *memo_new(const place *at)
         .next = at->next,
         .head = t->head,
         .gap = at->gap,
+        .n_messages = end - at->next,
+        .data_bytes = data_bytes(at, end),
         .body = body,
     };
     memo->fields_len = put_etag_fields(memo->fields, topic_cursor_before(t, end));
@@ -205,6 +216,15 @@ static struct poll_memo *memo_new(const place *at)
     h->polls = memo;
     loop_defer(h->loop, &memo->task);
     return memo;
+}
+
+static void count_answer(const exchange *e, const struct poll_memo *memo)
+{
+    hub_traffic *traffic = &memo->hub->counts.traffic[HUB_HTTP];
+    if (e->head_only)
+        return;
+    traffic->messages_out += memo->n_messages;
+    traffic->bytes_out += memo->data_bytes;
 }
 
 static void answer(exchange *e, const place *at)
@@ -222,6 +242,7 @@ static void answer(exchange *e, const place *at)
         .body = {memo->body->bytes, memo->body->len},
         .owner = memo->body,
     };
+    count_answer(e, memo);
     exchange_answer(e, &whole);
 }
 

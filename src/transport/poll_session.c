@@ -67,6 +67,7 @@ static void begin_lease(poll_session *s)
 
 static void drop_kept(poll_session *s)
 {
+    s->peer.hub->counts.session_bytes -= s->kept_bytes;
     chunk_unref(blocks_of(s), s->kept);
     s->kept = NULL;
     s->kept_bytes = 0;
@@ -78,6 +79,7 @@ static void end_session(poll_session *s)
     session_remove(s->peer.hub, &s->session);
     loop_cancel(loop_of(s), &s->clock);
     loop_undefer(loop_of(s), &s->task);
+    s->peer.hub->counts.session_bytes -= s->queue.bytes;
     poll_queue_drop(&s->queue, blocks_of(s));
     drop_kept(s);
 }
@@ -132,6 +134,7 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
     if (peer_init(&s->peer, h, &poll_session_ops, &kind->rules))
         goto fail;
     keep_address(s, request);
+    peer_keep_subject(&s->peer, request->sink);
     keep_wait(s, asked_wait_ms(kind, request));
     begin_lease(s);
     return &s->peer;
@@ -376,13 +379,29 @@ void poll_session_poll(hub *h, const poll_session_kind *kind, exchange *e, const
 
 /* ---------------------------------------------------------------------------------------------------------- sending */
 
+/* What was queued since the queue had so many bytes. */
+static void count_queued(poll_session *s, size_t before)
+{
+    s->peer.hub->counts.session_bytes += s->queue.bytes - before;
+}
+
+static char *queue_room(poll_session *s, size_t len)
+{
+    size_t before = s->queue.bytes;
+    char *at = poll_queue_room(&s->queue, blocks_of(s), len);
+    count_queued(s, before);
+    return at;
+}
+
 static int poll_session_deliver(peer *p, topic *t, uint64_t offset)
 {
     poll_session *s = session_of(p);
+    size_t before = s->queue.bytes;
     const encoding_frame frame = {.encoding = s->kind->encoding, .format = s->kind->format};
     chunk *image = encoding_image(t, offset, &frame);
     if (!image || poll_queue_refer(&s->queue, blocks_of(s), (str){image->bytes, image->len}, image))
         return -ENOMEM;
+    count_queued(s, before);
     s->at = topic_cursor_of(t, offset);
     answer_soon(s);
     return 0;
@@ -392,7 +411,7 @@ static int poll_session_send(peer *p, const weft_message *message)
 {
     poll_session *s = session_of(p);
     message_text m = {.event = message->event, .kind = message->kind, .data = message->data};
-    char *at = poll_queue_room(&s->queue, blocks_of(s), s->kind->encoding->len(&m));
+    char *at = queue_room(s, s->kind->encoding->len(&m));
     if (!at)
         return -ENOMEM;
     s->kind->encoding->put(at, &m);
@@ -403,7 +422,7 @@ static int poll_session_send(peer *p, const weft_message *message)
 static int poll_session_say(peer *p, str text)
 {
     poll_session *s = session_of(p);
-    char *at = poll_queue_room(&s->queue, blocks_of(s), text.len);
+    char *at = queue_room(s, text.len);
     if (!at)
         return -ENOMEM;
     memcpy(at, text.at, text.len);

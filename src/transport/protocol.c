@@ -1,12 +1,14 @@
 #include "transport/protocol.h"
 
 #include "http/conditions.h"
+#include "hub/rate.h"
 #include "proto/json.h"
 #include "transport/poll.h"
 #include "transport/protocol_talk.h"
 #include "transport/topic_resource.h"
 #include "weft_js.h"
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 
 enum {
@@ -39,6 +41,9 @@ static int init_websocket(topics_route *route)
         .max_queued_bytes = o->max_queued_bytes,
         .ping_interval_ms = o->ping_interval_ms,
         .ping_timeout_ms = o->ping_timeout_ms,
+        .deflate = o->deflate,
+        .max_messages_per_s = o->max_messages_per_s,
+        .max_bytes_per_s = o->max_bytes_per_s,
     };
     websocket_route *carrier = websocket_route_new(&options);
     if (!carrier)
@@ -163,6 +168,19 @@ static void refuse_gone(exchange *e)
     topics_refuse(e, 404, "there is no such session, or it is over");
 }
 
+/* The client sends faster than it may. */
+static void refuse_fast(exchange *e, uint64_t wait_ms, size_t n_taken)
+{
+    char body[256], seconds[24];
+    int len = snprintf(
+        body, sizeof body,
+        "{\"error\":\"the client sends too fast (options: max_messages_per_s, max_bytes_per_s)\",\"taken\":%zu}",
+        n_taken);
+    snprintf(seconds, sizeof seconds, "%" PRIu64, (wait_ms + 999) / 1000);
+    exchange_add_field(e, STR("Retry-After"), str_from(seconds));
+    exchange_answer(e, &(http_answer){.status = 429, .type = STR("application/json"), .body = {body, (size_t)len}});
+}
+
 /* There is no room for what the rest would cause. */
 static void refuse_rest(exchange *e, size_t n_taken)
 {
@@ -182,6 +200,8 @@ static void take_text(exchange *e, peer *p, char *text, size_t len)
         refuse_gone(e);
     else if (all)
         exchange_answer(e, &(http_answer){.status = 204});
+    else if (peer_rate_wait_ms(p))
+        refuse_fast(e, peer_rate_wait_ms(p), n_taken);
     else
         refuse_rest(e, n_taken);
 }

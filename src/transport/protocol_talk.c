@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "hub/message.h"
+#include "hub/rate.h"
 #include "proto/envelope.h"
 #include "proto/json.h"
 #include "proto/json_read.h"
@@ -122,7 +123,7 @@ static void refuse_limit(peer *p, str id)
 {
     hub *h = p->hub;
     char sentence[REFUSAL_BYTES];
-    bool topics = h->limit && strcmp(h->limit, "max_topics") == 0;
+    bool topics = h->limit && strcmp(h->limit, limit_name(LIMIT_TOPICS)) == 0;
     h->limit = NULL; /* is told here, and not with whoever leaves next */
     if (topics)
         snprintf(sentence, sizeof sentence, "there are %zu topics already, and may not be more (option: max_topics)",
@@ -319,6 +320,7 @@ static void take_topical(peer *p, const envelope *e)
     } else if (e->type == ENVELOPE_UNSUBSCRIBE) {
         take_unsubscribe(p, e);
     } else if (!allowed(p, e, writes)) {
+        peer_reached(p, LIMIT_ACCESS);
         topic_resource_denial(e->topic, writes, denial);
         refuse(p, e->id, STR("forbidden"), denial);
     } else if (!p->leaving) {
@@ -368,14 +370,14 @@ static bool has_room(const peer *p)
     return p->ops->queued(p) / 2 < p->rules->max_queued_bytes;
 }
 
-/* One of a request's: it counts as a message, as one on a WebSocket does. False: there is no room for its answer, and it was not taken. */
+/* One of a request's: it counts as a message, as one on a WebSocket does. False: there is no room for its answer, or it comes too soon, and it was not
+ * taken. */
 static bool take_value(peer *p, str value)
 {
     envelope e;
-    if (!has_room(p))
+    if (!has_room(p) || peer_rate_wait_ms(p))
         return false;
-    p->messages_in++;
-    p->bytes_in += value.len;
+    peer_count_in(p, value.len);
     int error = envelope_read_value((char *)(uintptr_t)value.at, value.len, &e);
     take_read(p, &e, error);
     return true;

@@ -114,6 +114,7 @@ static void take(batch *b, str value)
         refuse_message(b, 400, read.topic, problem);
     } else if (!access_allowed(&b->route->access, &b->asker, read.topic, true)) {
         topic_resource_denial(read.topic, true, denial);
+        exchange_blame(b->exchange, LIMIT_ACCESS);
         refuse_message(b, 403, read.topic, denial);
     } else if ((error = keep(b, &read))) {
         refuse_error(b, error);
@@ -185,6 +186,7 @@ static void publish(batch *b, buf *answer)
         batch_message *m = message_at(b, i);
         blob *body = m->body;
         m->body = NULL; /* is the hub's */
+        hub_count_in(&b->hub->counts, HUB_HTTP, body->data_len);
         if (hub_publish(b->hub, m->topic, body, 0, &done)) {
             refuse_rest(b, i);
             return;

@@ -32,6 +32,7 @@ void topic_index_get(exchange *e, const weft_request *request, void *user)
     if (!topic_resource_asker(e, request, user, &asker))
         return;
     if (!asker.has_key) {
+        exchange_blame(e, LIMIT_KEY);
         topics_refuse(e, 403, "the list of topics is for whoever has the key (option: publish_key)");
         return;
     }

@@ -57,6 +57,7 @@ void topic_resource_post(exchange *e, const weft_request *request, void *user)
         refuse_message(e, error);
         return;
     }
+    hub_count_in(&h->counts, HUB_HTTP, message.data.len);
     error = hub_publish(h, name, body, 0, &done);
     if (error)
         topics_refuse_error(e, h, error);

@@ -118,6 +118,7 @@ str topic_resource_enter(exchange *e, const weft_request *request, const topics_
     }
     if (!access_allowed(&route->access, &asker, name, publish)) {
         topic_resource_denial(name, publish, sentence);
+        exchange_blame(e, LIMIT_ACCESS);
         topics_refuse(e, 403, sentence);
         return (str){NULL, 0};
     }
@@ -145,6 +146,7 @@ static void writer_receive(peer *p, const weft_message *message)
     if (p->leaving)
         return;
     if (!allowed) {
+        h->limit = limit_count(&h->net->limits, LIMIT_ACCESS);
         peer_close(p, 1008, STR("this client may not publish to the topic"));
         return;
     }
@@ -292,6 +294,9 @@ static int init_websocket(topics_route *route)
         .max_queued_bytes = o->max_queued_bytes,
         .ping_interval_ms = o->ping_interval_ms,
         .ping_timeout_ms = o->ping_timeout_ms,
+        .deflate = o->deflate,
+        .max_messages_per_s = o->max_messages_per_s,
+        .max_bytes_per_s = o->max_bytes_per_s,
     };
     websocket_route *r = websocket_route_new(&options);
     if (!r)

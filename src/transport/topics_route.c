@@ -112,6 +112,8 @@ topics_route *topics_route_new(const weft_topics_options *options)
         .open = o->open,
         .close = o->close,
         .max_queued_bytes = o->max_queued_bytes,
+        .max_messages_per_s = o->max_messages_per_s,
+        .max_bytes_per_s = o->max_bytes_per_s,
     };
     return route;
 }
@@ -149,6 +151,7 @@ void topics_refuse(exchange *e, int status, const char *sentence)
 void topics_refuse_key(exchange *e)
 {
     exchange_add_field(e, STR("WWW-Authenticate"), STR("Bearer"));
+    exchange_blame(e, LIMIT_KEY);
     topics_refuse(e, 401, "this is not the publish key");
 }
 
@@ -173,6 +176,7 @@ void topics_refuse_error(exchange *e, hub *h, int error)
     } else if (error == WEFT_E_TOO_LARGE) {
         snprintf(sentence, sizeof sentence, "there are %zu topics already, and may not be more (option: max_topics)",
                  h->max_topics);
+        exchange_blame(e, LIMIT_TOPICS);
         topics_refuse(e, 503, sentence);
     } else {
         topics_refuse(e, 503, "the server is out of memory");

@@ -4,8 +4,9 @@
 
 static void too_long(timer *t)
 {
-    exchange_refuse(CONTAINER(t, undecided, deadline)->exchange, 503,
-                    STR("nobody decided on this request in time (option: accept_timeout_ms)\n"));
+    exchange *e = CONTAINER(t, undecided, deadline)->exchange;
+    exchange_blame(e, LIMIT_ACCEPT_TIMEOUT);
+    exchange_refuse(e, 503, STR("nobody decided on this request in time (option: accept_timeout_ms)\n"));
 }
 
 void *undecided_new(exchange *e, size_t bytes, const held_ops *ops, uint32_t timeout_ms)

@@ -1,5 +1,6 @@
 #include "base/mem.h"
 #include "base/texts.h"
+#include "proto/ws_compress.h"
 #include "proto/ws_handshake.h"
 #include "transport/undecided.h"
 #include "transport/websocket_route.h"
@@ -9,6 +10,8 @@
 typedef struct {
     undecided base;
     const websocket_route *route;
+    ws_deflate_offer offer;
+    bool offered_deflate;
     char key[24];        /* a valid key has this length */
     char subprotocols[]; /* offered, comma-separated, NUL-terminated */
 } undecided_upgrade;
@@ -31,6 +34,7 @@ static void fill_defaults(weft_websocket_options *o)
 {
     default_size(&o->max_message_bytes, 1 << 20);
     default_size(&o->max_queued_bytes, 1 << 20);
+    default_size(&o->deflate_min_bytes, 64);
     default_ms(&o->ping_interval_ms, 25000);
     default_ms(&o->ping_timeout_ms, 20000);
     default_ms(&o->close_timeout_ms, 5000);
@@ -67,6 +71,8 @@ websocket_route *websocket_route_new(const weft_websocket_options *options)
         .pong = o->pong,
         .close = o->close,
         .max_queued_bytes = o->max_queued_bytes,
+        .max_messages_per_s = o->max_messages_per_s,
+        .max_bytes_per_s = o->max_bytes_per_s,
     };
     return route;
 }
@@ -104,12 +110,36 @@ typedef struct {
     hub *hub;
     str key;
     str subprotocol;
-    const weft_request *request; /* NULL when it was decided later */
+    const ws_deflate_offer *offer; /* NULL: none, or it is not taken */
+    const weft_request *request;   /* NULL when it was decided later */
 } acceptance;
 
-static int put_head(buf *head, const acceptance *a, const exchange *e)
+/* The first offer of permessage-deflate that can be taken, if the route wants one. */
+static bool read_offer(const websocket_route *route, const weft_request *request, ws_deflate_offer *ret)
+{
+    const http1_head *head = request->head;
+    if (!route->options.deflate || !ws_compress_available())
+        return false;
+    for (size_t i = 0; i < head->n_fields; i++)
+        if (str_equal_nocase(http1_name(head, request->bytes, i), STR("Sec-WebSocket-Extensions")) &&
+            ws_deflate_read_offer(http1_value(head, request->bytes, i), ret))
+            return true;
+    return false;
+}
+
+static int put_extension(buf *head, const ws_deflate_offer *offer, const ws_deflate *agreed)
+{
+    char value[WS_DEFLATE_FIELD_BYTES];
+    size_t len = ws_deflate_put_answer(offer, agreed, value);
+    return buf_put_str(head, STR("Sec-WebSocket-Extensions: ")) | buf_put(head, value, len) |
+           buf_put_str(head, STR("\r\n"));
+}
+
+static int put_head(buf *head, const acceptance *a, const exchange *e, const ws_deflate *agreed)
 {
     int error = ws_put_accepted(head, a->key, a->subprotocol);
+    if (!error && agreed)
+        error = put_extension(head, a->offer, agreed);
     if (!error)
         error = buf_put_str(head, buf_str(&e->fields));
     return error ? error : buf_put_str(head, STR("\r\n"));
@@ -121,7 +151,8 @@ static int accept_exchange(exchange *e, const acceptance *a)
     buf head = {0};
     sink *s;
     websocket *ws = websocket_new(a->hub, a->route, a->subprotocol);
-    int error = ws ? put_head(&head, a, e) : -ENOMEM;
+    const ws_deflate *agreed = ws && a->offer ? websocket_agree(ws, a->offer) : NULL;
+    int error = ws ? put_head(&head, a, e, agreed) : -ENOMEM;
     if (error)
         exchange_refuse(e, 500, (str){NULL, 0});
     else
@@ -136,11 +167,17 @@ static int accept_exchange(exchange *e, const acceptance *a)
     return error;
 }
 
-static int upgrade_accept(exchange *e, const char *subprotocol)
+static int upgrade_accept(exchange *e, const char *subprotocol, bool plain)
 {
     undecided_upgrade *u = e->held_state;
     str list = str_from(u->subprotocols);
-    acceptance a = {u->route, e->context, {u->key, sizeof u->key}, str_from(subprotocol), NULL};
+    acceptance a = {
+        .route = u->route,
+        .hub = e->context,
+        .key = {u->key, sizeof u->key},
+        .subprotocol = str_from(subprotocol),
+        .offer = u->offered_deflate && !plain ? &u->offer : NULL,
+    };
     if (!subprotocol)
         a.subprotocol = preferred(u->route, list);
     else if (!offered(list, a.subprotocol))
@@ -165,13 +202,14 @@ static int join_subprotocols(const weft_request *request, buf *list)
 }
 
 /* Waits for the program. False when there is no memory. */
-static bool hold(exchange *e, const websocket_route *route, str key, str subprotocols)
+static bool hold(exchange *e, const weft_request *request, const websocket_route *route, str key, str subprotocols)
 {
     undecided_upgrade *u =
         undecided_new(e, sizeof *u + subprotocols.len + 1, &undecided_ops, route->options.accept_timeout_ms);
     if (!u)
         return false;
     u->route = route;
+    u->offered_deflate = read_offer(route, request, &u->offer);
     memcpy(u->key, key.at, sizeof u->key);
     if (subprotocols.len)
         memcpy(u->subprotocols, subprotocols.at, subprotocols.len);
@@ -206,6 +244,7 @@ void websocket_serve(exchange *e, const weft_request *request, void *user)
         return;
     }
     if (!origin_allowed(route, &handshake)) {
+        exchange_blame(e, LIMIT_ORIGINS);
         exchange_refuse(e, 403, STR("this origin may not connect here (option: origins)\n"));
         return;
     }
@@ -214,9 +253,17 @@ void websocket_serve(exchange *e, const weft_request *request, void *user)
     } else if (route->needs && !preferred(route, buf_str(&list)).len) {
         exchange_refuse(e, 400, str_from(route->needs));
     } else if (!route->options.request) {
-        acceptance a = {route, e->context, handshake.key, preferred(route, buf_str(&list)), request};
+        ws_deflate_offer offer;
+        acceptance a = {
+            .route = route,
+            .hub = e->context,
+            .key = handshake.key,
+            .subprotocol = preferred(route, buf_str(&list)),
+            .offer = read_offer(route, request, &offer) ? &offer : NULL,
+            .request = request,
+        };
         accept_exchange(e, &a);
-    } else if (hold(e, route, handshake.key, buf_str(&list))) {
+    } else if (hold(e, request, route, handshake.key, buf_str(&list))) {
         route->options.request((weft_exchange){e->id}, request, route->options.user);
     } else {
         exchange_refuse(e, 500, STR("out of memory\n"));

@@ -4,6 +4,7 @@
 #ifndef WEFT_TRANSPORT_WEBSOCKET_ROUTE_H
 #define WEFT_TRANSPORT_WEBSOCKET_ROUTE_H
 
+#include "proto/ws_deflate.h"
 #include "transport/encoding.h"
 #include "transport/websocket.h"
 
@@ -24,6 +25,9 @@ typedef struct websocket websocket;
 
 /** A peer without a connection yet. NULL when there is no memory. The subprotocol is copied. */
 websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol);
+
+/** Agrees on permessage-deflate, if there is memory for it: what, or NULL. Before websocket_start(). */
+const ws_deflate *websocket_agree(websocket *ws, const ws_deflate_offer *offer);
 
 /** Before websocket_start(): takes it back. */
 void websocket_discard(websocket *ws);

@@ -7,6 +7,10 @@
 #include "support/client.h"
 #include <pthread.h>
 
+#ifdef WEFT_TEST_TLS /* the same tests over TLS */
+#include "support/tls_relay.h"
+#endif
+
 static weft *app;
 static const char *url;      /* where it listens */
 static weft_peer latest;     /* the peer that opened last */
@@ -90,7 +94,13 @@ static inline int teardown_app(void **state)
 /** Begins to listen on a port of the kernel's; from now on clients step the application. */
 static inline void begin(void)
 {
+#ifdef WEFT_TEST_TLS
+    client_secures = relay_secure;
+    client_resets = relay_reset;
+    assert_int_equal(relay_listen(app), 0);
+#else
     assert_int_equal(weft_listen(app, "http://127.0.0.1:0", NULL), 0);
+#endif
     url = weft_listening(app, 0);
     assert_int_equal(weft_step(app, 0), 1);
     client_steps = app;
@@ -106,7 +116,12 @@ static inline void serve(const weft_websocket_options *options)
 /** Lets what a client has just done to its connection arrive: an end of stream or a reset wakes the loop. */
 static inline void let_arrive(void)
 {
-    for (int i = 0; i < 3; i++)
+#ifdef WEFT_TEST_TLS
+    enum { STEPS = 15 }; /* the handshake too */
+#else
+    enum { STEPS = 3 };
+#endif
+    for (int i = 0; i < STEPS; i++)
         weft_step(app, 50);
 }
 

@@ -66,7 +66,8 @@ static void app__names_what_is_wrong_in_its_configuration(void **state)
 {
     (void)state;
     static const mistake mistakes[] = {
-        {listen_on, "ftp://a", WEFT_E_INVALID, "the address \"ftp://a\" does not begin with http:// or unix:"},
+        {listen_on, "ftp://a", WEFT_E_INVALID,
+         "the address \"ftp://a\" does not begin with http://, https:// or unix:"},
         {listen_on, "http://127.0.0.1:65536", WEFT_E_INVALID, "\"http://127.0.0.1:65536\" has a port"},
         {listen_on, "http://127.0.0.1:1/path", WEFT_E_INVALID, "has a path"},
         {listen_on, "http://[::1", WEFT_E_INVALID, "\"http://[::1\" has a malformed IPv6 address"},

@@ -410,7 +410,9 @@ static void websocket__tells_about_itself(void **state)
     assert_string_equal(info.subprotocol, "chat");
     assert_int_equal(getsockname(fd, (struct sockaddr *)&local, &len), 0);
     snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(local.sin_port));
+#ifndef WEFT_TEST_TLS /* there it is that of the relay */
     assert_string_equal(info.address, address);
+#endif
     assert_int_equal(info.messages_in, 1);
     assert_int_equal(info.messages_out, 1);
     assert_int_equal(info.bytes_in, 4);
@@ -891,7 +893,8 @@ static void websocket__stops_reading_from_a_peer_that_does_not(void **state)
     flood f = {.fd = client_open_small(), .first_byte = CLIENT_FIN | CLIENT_BINARY, .payload_len = 1000};
     assert_true(flood_stall(&f, MOST));
     on_loop(ask_queued);
-    assert_true(queued >= LIMIT && queued < LIMIT + 1004);
+    /* what lies between us and the client may take a little more, up to where the peer would be read again */
+    assert_true(queued > LIMIT / 2 && queued < LIMIT + 1004);
     assert_null(strstr(look(), "lost")); /* it drained while the sockets' buffers were filling, and now no more */
     flood_back(&f, CLIENT_BINARY);
     CLIENT_UNTIL(strstr(events, "drain"));

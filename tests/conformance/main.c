@@ -1,10 +1,14 @@
 /*
- * weft-conformance NAME --port N: a server for test suites that nobody here wrote.
+ * weft-conformance NAME --port N: a server for test suites that nobody here wrote. With --tls it serves over
+ * TLS, with the certificate that `weft cert --out DIR` has made.
  *
- *   ws         WebSocket on any path: every message comes back as it came; messages up to 64 MiB; no pings of its own
- *   broadcast  WebSocket on any path: every message goes to every other connection
+ *   ws         WebSocket on any path: every message comes back as it came; messages up to 64 MiB, compressed for
+ *              clients that offer it; no pings of its own
+ *   ws-context the same, with a compressor and a context for each connection
+ *   broadcast  WebSocket on any path: every message goes to every other connection, compressed for clients that offer it
  *   http       any method on any path: 200 with the request's body as it came
  */
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +26,16 @@ static const weft_websocket_options echo_options = {
     .origins = any_origin,
     .max_message_bytes = 64 << 20,
     .ping_interval_ms = WEFT_NEVER,
+    .deflate = 1,
+};
+
+static const weft_websocket_options context_options = {
+    .message = echo,
+    .origins = any_origin,
+    .max_message_bytes = 64 << 20,
+    .ping_interval_ms = WEFT_NEVER,
+    .deflate = 1,
+    .deflate_context = 1,
 };
 
 static void join(weft_peer peer)
@@ -39,6 +53,7 @@ static const weft_websocket_options broadcast_options = {
     .message = relay,
     .origins = any_origin,
     .ping_interval_ms = WEFT_NEVER,
+    .deflate = 1,
 };
 
 static void echo_body(weft_exchange exchange, const weft_request *request, void *user)
@@ -51,6 +66,11 @@ static void echo_body(weft_exchange exchange, const weft_request *request, void 
 static void add_ws(weft *app)
 {
     weft_websocket(app, "/*", &echo_options);
+}
+
+static void add_ws_context(weft *app)
+{
+    weft_websocket(app, "/*", &context_options);
 }
 
 static void add_broadcast(weft *app)
@@ -68,6 +88,7 @@ static const struct {
     void (*add)(weft *app);
 } suites[] = {
     {"ws", "ws", add_ws},
+    {"ws-context", "ws", add_ws_context},
     {"broadcast", "ws", add_broadcast},
     {"http", "http", add_http},
 };
@@ -76,19 +97,25 @@ enum { N_SUITES = sizeof suites / sizeof *suites };
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: weft-conformance ws|broadcast|http --port N [--loops 1]\n");
+    fprintf(stderr, "usage: weft-conformance ws|ws-context|broadcast|http --port N [--loops 1] [--tls DIR]\n");
     return 2;
 }
 
-static int serve(size_t suite, const char *port)
+static int serve(size_t suite, const char *port, const char *folder)
 {
-    char url[64];
-    snprintf(url, sizeof url, "http://127.0.0.1:%s", port);
+    char url[64], certificate[PATH_MAX], key[PATH_MAX];
+    weft_certificate pair = {certificate, key};
+    snprintf(url, sizeof url, "%s://127.0.0.1:%s", folder ? "https" : "http", port);
+    snprintf(certificate, sizeof certificate, "%s/cert.pem", folder ? folder : "");
+    snprintf(key, sizeof key, "%s/key.pem", folder ? folder : "");
     weft *app = weft_new(NULL);
     suites[suite].add(app);
-    weft_listen(app, url, &(weft_listen_options){.hosts = any_origin}); /* suites ask by all kinds of names */
+    weft_listen(app, url,
+                &(weft_listen_options){.hosts = any_origin, /* suites ask by all kinds of names */
+                                       .certificates = &pair,
+                                       .n_certificates = folder != NULL});
     if (!weft_error(app)) {
-        printf("ready %s://%s\n", suites[suite].scheme, weft_listening(app, 0) + strlen("http://"));
+        printf("ready %s%s\n", suites[suite].scheme, weft_listening(app, 0) + strlen("http")); /* "s" remains, or not */
         fflush(stdout);
     }
     int error = weft_run_until_signal(app);
@@ -100,15 +127,17 @@ static int serve(size_t suite, const char *port)
 
 int main(int argc, char **argv)
 {
-    const char *port = NULL;
-    for (int i = 2; i < argc; i += 2) {
+    const char *port = NULL, *folder = NULL;
+    for (int i = 2; i < argc; i++) {
         if (i + 1 < argc && strcmp(argv[i], "--port") == 0)
-            port = argv[i + 1];
-        else if (i + 1 >= argc || strcmp(argv[i], "--loops") != 0 || strcmp(argv[i + 1], "1") != 0)
+            port = argv[++i];
+        else if (i + 1 < argc && strcmp(argv[i], "--tls") == 0)
+            folder = argv[++i];
+        else if (i + 1 >= argc || strcmp(argv[i], "--loops") != 0 || strcmp(argv[++i], "1") != 0)
             return usage();
     }
     for (size_t i = 0; port && i < N_SUITES; i++)
         if (strcmp(argv[1], suites[i].name) == 0)
-            return serve(i, port);
+            return serve(i, port, folder);
     return usage();
 }

@@ -114,7 +114,7 @@ function mistakes() {
 }
 
 function conformance() {
-    const USAGE = /^usage: weft-conformance ws\|broadcast.* --port N.*\n$/;
+    const USAGE = /^usage: weft-conformance ws\|ws-context\|broadcast.* --port N.*\n$/;
     const wrong = [[], ['ws'], ['ws', '--port'], ['nothing', '--port', '0'], ['ws', '--prot', '0'], ['ws', '--port', '0', 'more'], ['--help']];
     for (const args of wrong) {
         it(`weft-conformance ${args.join(' ')}: usage`, async (t) => {

@@ -1,6 +1,6 @@
 /**
- * How servers end while clients are connected: everybody is told 1001 behind what is queued for them, nobody can come any more, the
- * slow get until the deadline and no longer. And how a server goes on when its clients end without a word.
+ * How servers end while clients are connected: everybody is told 1001 behind what is queued for them and what their topics keep for them, many
+ * one after the other; nobody can come any more, the slow get until the deadline and no longer. And how a server goes on when its clients end without a word.
  */
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
@@ -15,6 +15,7 @@ import {
 } from './support/raw-websocket.mjs';
 import { binaryOf, memory, openDescriptors, sanitizerSlack, start } from './support/program.mjs';
 import { request } from './support/raw-http.mjs';
+import { serve } from './support/served.mjs';
 import { connect, connectMany } from './support/ws-client.mjs';
 
 const MIB = 1 << 20;
@@ -149,7 +150,7 @@ function queuedFirst() {
         for (const client of clients) assert.deepEqual(await client.next(all.length), all);
         assert.deepEqual(await speaker.next(), [GOING_AWAY]);
     });
-    it('those who did not read for a while get what is queued, then the close', async (t) => {
+    it('those who did not read for a while get all that was published, then the close', async (t) => {
         const server = await startConformance(t, 'broadcast');
         const [speaker, witness] = await connectMany(t, 2, server.url);
         const readers = await Promise.all(Array.from({ length: 5 }, () => connectRaw(t, server)));
@@ -160,18 +161,16 @@ function queuedFirst() {
         };
         const count = await fillKernel(server, publish);
         for (let n = count; n < count + BEYOND_KERNEL; n++) await publish(loadOf(n));
-        const held = readers.map((reader) => bytesOnTheWay(reader.socket.localPort));
         server.child.kill('SIGTERM');
         assert.deepEqual(await witness.next(), [GOING_AWAY]);
         for (const reader of readers) reader.socket.resume();
-        await Promise.all(readers.map((reader, i) => readsQueue(reader, Math.floor(held[i] / LOAD_BYTES) + QUEUED_LOADS)));
+        await Promise.all(readers.map((reader) => readsAll(reader, count + BEYOND_KERNEL)));
         assert.equal(await server.end(LATE_MS), 'status 0');
     });
 }
 
 const LOAD_BYTES = 100_000;
 const BEYOND_KERNEL = 30; /* loads: fills the queue of a mebibyte, and then subscriptions lag */
-const QUEUED_LOADS = 4; /* at least; the queue has room for ten, but the kernel may have taken some before this is asked */
 
 function loadOf(n) {
     return Buffer.alloc(LOAD_BYTES, `load ${n};`);
@@ -197,11 +196,10 @@ async function fillKernel(server, publish) {
     return assert.fail(`the kernel takes ${most} bytes and more`);
 }
 
-/** Every load from the first on, at least so many, and then the close; what a subscription lags behind is not queued. */
-async function readsQueue(reader, least) {
-    let n = 0;
-    for (let words; (words = await reader.next()) !== 'close 1001'; n++) assert.equal(words, told(BINARY, loadOf(n)));
-    assert.ok(n >= least, `${n} loads came, not ${least}`);
+/** Every load, those that its subscription lagged behind too, and then the close. */
+async function readsAll(reader, count) {
+    for (let n = 0; n < count; n++) assert.equal(await reader.next(), told(BINARY, loadOf(n)));
+    assert.equal(await reader.next(), 'close 1001');
     await answersClose(reader);
 }
 
@@ -237,6 +235,17 @@ function stubborn() {
         client.socket.pause();
         assertAtDeadline(await terminate(server));
     });
+    it('a second SIGTERM ends it at once, whoever is left', async (t) => {
+        const server = await startConformance(t, 'ws');
+        const [stubborn, slow] = [await connectRaw(t, server), await connectRaw(t, server)];
+        await asksForEcho(slow, Buffer.alloc(16 * MIB, 'unread'));
+        slow.socket.pause();
+        const ending = terminate(server);
+        await hearsClose(stubborn);
+        server.child.kill('SIGTERM');
+        assert.ok((await ending) < AT_ONCE_MS);
+        assert.match(await stubborn.next(), /^(fin|reset)$/);
+    });
     it('one who answers late ends it then', async (t) => {
         const server = await startConformance(t, 'ws');
         const [first, second] = [await connectRaw(t, server), await connectRaw(t, server)];
@@ -246,6 +255,84 @@ function stubborn() {
         await answersClose(first);
         assert.equal(server.how, undefined, 'it waits for the second');
         await answersClose(second);
+        assertEarly(await ending);
+    });
+}
+
+/* -------------------------------------------------------------------------------------------------------------------- many */
+
+const SPREAD_MS = 1_500; /* the first half of the drain's time */
+
+/** When, after SIGTERM, each client's promise came true. */
+async function tellsAll(server, clients, hear) {
+    const since = Date.now();
+    const times = Promise.all(clients.map(async (client) => (await hear(client), Date.now() - since)));
+    server.child.kill('SIGTERM');
+    return (await times).sort((a, b) => a - b);
+}
+
+/** Evenly: nobody comes before its turn, and the last is not late. A busy machine only makes it later. */
+function assertSpread(times) {
+    times.forEach((ms, i) => {
+        const due = (SPREAD_MS * i) / times.length;
+        assert.ok(ms >= due - 60, `client ${i} of ${times.length} was told after ${ms} ms, not ${due}`);
+    });
+    assert.ok(times.at(-1) < 2 * SPREAD_MS, `the last was told after ${times.at(-1)} ms`);
+}
+
+function many() {
+    it('400 clients are told one after the other over half the time', async (t) => {
+        const server = await serve(t, ['--drain', `${2 * SPREAD_MS}ms`]);
+        const clients = await connectMany(t, 400, `ws://127.0.0.1:${server.port}/topics/t`);
+        assertSpread(await tellsAll(server, clients, async (client) => assert.deepEqual(await client.rest(), [GOING_AWAY])));
+        assert.equal(await server.end(), 'status 0');
+    });
+    it('400 polls are answered one after the other', async (t) => {
+        const server = await serve(t, ['--drain', `${2 * SPREAD_MS}ms`]);
+        const polls = await Promise.all(Array.from({ length: 400 }, () => openRaw(t, server)));
+        for (const poll of polls) await poll.write(request('GET', '/topics/t?since=start&wait=60'));
+        const [status] = await fetchText(server, 'x?since=start'); /* all of them wait by now */
+        assert.equal(status, 200);
+        assertSpread(await tellsAll(server, polls, (poll) => poll.readRest()));
+        assert.equal(await server.end(), 'status 0');
+    });
+}
+
+async function fetchText(server, path, options) {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/topics/${path}`, options);
+    return [answer.status, await answer.text(), answer.headers];
+}
+
+/** The rest of an endless answer, once its beginning is here. */
+async function streams(server, type) {
+    const answer = await fetch(`http://127.0.0.1:${server.port}/topics/t`, { headers: { accept: type } });
+    return answer.text();
+}
+
+function kinds() {
+    it('every kind of client at once, each in its way', async (t) => {
+        const server = await serve(t);
+        const socket = await connect(t, `ws://127.0.0.1:${server.port}/topics/t`);
+        const endless = ['text/event-stream', 'application/x-ndjson'].map((type) => streams(server, type));
+        const poll = fetchText(server, 't?since=start&wait=60');
+        const [, opened] = await fetchText(server, 't?session=new');
+        const session = fetchText(server, `t?session=${JSON.parse(opened).session}&ack=1&wait=60`);
+        const upload = await openRaw(t, server);
+        const whole = request('POST', '/topics/other', { fields: ['Expect: 100-continue'], body: 'helloworld' });
+        await upload.write(whole.subarray(0, whole.length - 10));
+        assert.match((await upload.until(() => upload.incoming.take(upload.incoming.length).toString() || undefined, '100')), / 100 /);
+        await fetchText(server, 'x?since=start'); /* all of them are there by now */
+        const ending = terminate(server);
+        assert.deepEqual(await socket.next(), [GOING_AWAY]);
+        const [events, lines] = await Promise.all(endless);
+        assert.match(events, /\nretry: \d+\n\n$/);
+        assert.equal(lines, '\n');
+        assert.deepEqual([(await poll)[0], JSON.parse((await poll)[1]).messages], [200, []]);
+        assert.deepEqual([(await session)[0], JSON.parse((await session)[1]).messages], [200, []]);
+        assert.equal(server.how, undefined, 'the upload goes on');
+        await upload.write(whole.subarray(whole.length - 10));
+        assert.match((await upload.readRest()).toString(), /^HTTP\/1\.1 201 [^]*\r\nConnection: close\r\n/);
+        upload.leave();
         assertEarly(await ending);
     });
 }
@@ -473,6 +560,8 @@ describe('drain', { concurrency: 1 }, () => {
     describe('told', { concurrency: 1 }, toldAll);
     describe('queued first', { concurrency: 1 }, queuedFirst);
     describe('stubborn', { concurrency: 4 }, stubborn);
+    describe('many', { concurrency: 1 }, many);
+    describe('kinds', { concurrency: 1 }, kinds);
     describe('newcomers', { concurrency: 2 }, newcomers);
     describe('transfers', { concurrency: 1 }, transfers);
     describe('http', { concurrency: 1 }, http);

@@ -64,7 +64,7 @@ function alike(name) {
         assert.deepEqual(await run(t, binaryOf('WEFT_EXAMPLES', `example-${name}`), [address]), ['status 1', '', sentence]);
     });
     it('one sentence and status 1 for an address that is none', async (t) => {
-        const sentence = `${name}: the address "127.0.0.1:0" does not begin with http:// or unix:\n`;
+        const sentence = `${name}: the address "127.0.0.1:0" does not begin with http://, https:// or unix:\n`;
         assert.deepEqual(await run(t, binaryOf('WEFT_EXAMPLES', `example-${name}`), ['127.0.0.1:0']), ['status 1', '', sentence]);
     });
     it('a page from anywhere may connect', async (t) => {

@@ -66,12 +66,13 @@ function only({ fields }, name) {
     return values[0];
 }
 
-function checkUpgrade(head, key = KEY) {
+function checkUpgrade(head, key = KEY, extension = undefined) {
     assert.equal(head.status, 101, head.line);
     assert.equal(only(head, 'Upgrade').toLowerCase(), 'websocket');
     assert.equal(only(head, 'Connection').toLowerCase(), 'upgrade');
     assert.equal(only(head, 'Sec-WebSocket-Accept'), acceptFor(key));
-    for (const name of ['sec-websocket-extensions', 'sec-websocket-protocol', 'content-length', 'transfer-encoding']) {
+    assert.equal(head.fields.get('sec-websocket-extensions')?.join(), extension);
+    for (const name of ['sec-websocket-protocol', 'content-length', 'transfer-encoding']) {
         assert.equal(head.fields.get(name), undefined, `${name} has no place in this answer`);
     }
 }
@@ -83,10 +84,10 @@ async function checkEcho(client) {
 const TALK = Buffer.concat([frame(TEXT, 'echo'), closeFrame(1000)]);
 
 /** The handshake is taken and the connection works. */
-function takes(name, bytes, { key, chop } = {}) {
+function takes(name, bytes, { key, chop, extension } = {}) {
     it(name, () => withConnection(async (client) => {
         await client.send(bytes, { chop });
-        checkUpgrade(await client.readHead(), key);
+        checkUpgrade(await client.readHead(), key, extension);
         await client.send(TALK, { chop });
         await checkEcho(client);
     }));
@@ -198,21 +199,26 @@ function absoluteForm() {
     takes('an absolute target with a query', withLine('GET ws://localhost/chat?a=b HTTP/1.1'));
 }
 
-const OFFERS = [
-    'permessage-deflate',
-    'permessage-deflate; client_max_window_bits',
-    'permessage-deflate; server_no_context_takeover; client_no_context_takeover',
-    'permessage-deflate; server_max_window_bits=10, permessage-deflate',
-    'permessage-deflate; client_max_window_bits="12"',
-    'permessage-deflate; unknown=1',
-    'x-webkit-deflate-frame',
-    'permessage-bzip2, foo; bar="a, b"',
-];
+const DEFLATE = 'permessage-deflate; server_no_context_takeover; client_no_context_takeover';
+
+/* Each with its answer. */
+const OFFERS = {
+    'permessage-deflate': DEFLATE,
+    'permessage-deflate; client_max_window_bits': DEFLATE,
+    'permessage-deflate; server_no_context_takeover; client_no_context_takeover': DEFLATE,
+    'permessage-deflate; server_max_window_bits=10, permessage-deflate': `${DEFLATE}; server_max_window_bits=10`,
+    'permessage-deflate; server_max_window_bits=8, permessage-deflate': DEFLATE,
+    'permessage-deflate; client_max_window_bits="12"': `${DEFLATE}; client_max_window_bits=12`,
+    'permessage-deflate; unknown=1': undefined,
+    'x-webkit-deflate-frame': undefined,
+    'permessage-bzip2, foo; bar="a, b"': undefined,
+};
 
 function extensions() {
-    for (const offer of OFFERS) takes(`declined: ${offer}`, withLines(`Sec-WebSocket-Extensions: ${offer}`));
-    takes('declined: two fields', withLines(...OFFERS.slice(0, 2).map((offer) => `Sec-WebSocket-Extensions: ${offer}`)));
-    takes('declined: an offer of a hundred', withLines(`Sec-WebSocket-Extensions: ${Array(100).fill('permessage-deflate').join(', ')}`));
+    const field = (offer) => `Sec-WebSocket-Extensions: ${offer}`;
+    for (const [offer, extension] of Object.entries(OFFERS)) takes(`${extension ? 'taken' : 'declined'}: ${offer}`, withLines(field(offer)), { extension });
+    takes('taken: in the second of two fields', withLines(field('x-webkit-deflate-frame'), field('permessage-deflate')), { extension: DEFLATE });
+    takes('taken: an offer of a hundred', withLines(field(Array(100).fill('permessage-deflate').join(', '))), { extension: DEFLATE });
     for (const odd of ['', ',', 'permessage-deflate;', 'permessage-deflate; =', 'permessage-deflate; client_max_window_bits="', ';;;']) {
         it(`malformed: ${JSON.stringify(odd)} is declined or refused`, () => withConnection(async (client) => {
             await client.send(withLines(`Sec-WebSocket-Extensions: ${odd}`));

@@ -333,6 +333,42 @@ function atWork() {
         for (const [name, status] of [['a', 201], ['b', 201], ['c', 503], ['a', 201]]) assert.equal((await post(server, name)).status, status, name);
         await server.stop();
     });
+    const through = (server, fields) => ask(topic(server, 't'), { headers: fields });
+    const held = (t, server, fields) => new Promise((resolve, reject) => {
+        const request = http.get(`${topic(server, 't')}?since=`, { headers: { accept: 'text/event-stream', ...fields }, agent: false }, resolve);
+        request.on('error', reject);
+        t.after(() => request.destroy());
+    });
+    it('--trusted-proxy and --max-address-connections: each client of a proxy has its share', async (t) => {
+        const server = await serve(t, ['--trusted-proxy', '127.0.0.1', '--max-address-connections', '2']);
+        for (const status of [200, 200, 503]) assert.equal((await held(t, server, { 'x-forwarded-for': '6.6.6.6, 198.51.100.7' })).statusCode, status);
+        assert.equal((await through(server, { 'x-forwarded-for': '6.6.6.6, 198.51.100.7' })).status, 503);
+        assert.equal((await through(server, { 'x-forwarded-for': '198.51.100.7, 6.6.6.6' })).status, 200, 'the last one counts');
+        assert.equal((await through(server, { forwarded: 'for="[2001:db8::1]:80"' })).status, 200);
+        await server.stop();
+        assert.match(server.stderr, /address=198\.51\.100\.7 status=503 .*limit=max_address_connections/);
+    });
+    it('without --trusted-proxy nobody is believed', async (t) => {
+        const server = await serve(t, ['--max-address-connections', '1']);
+        for (const status of [200, 200, 200]) assert.equal((await held(t, server, { 'x-forwarded-for': '198.51.100.7' })).statusCode, status);
+        await server.stop();
+        assert.doesNotMatch(server.stderr, /198\.51\.100/);
+    });
+    it('behind a proxy nobody may write unless that is said', async (t) => {
+        const server = await serve(t, ['--trusted-proxy', 'unix']);
+        assert.equal((await post(server, 't')).status, 403);
+        await server.stop();
+    });
+    it('--max-messages-per-s', async (t) => {
+        const server = await serve(t, ['--max-messages-per-s', '5']);
+        const client = await connect(t, topic(server, 't').replace('http', 'ws'));
+        const from = Date.now();
+        client.send(...Array.from({ length: 55 }, (_, i) => `${i}`));
+        await client.until(() => client.events.includes('text "54"'), 'all have come back');
+        assert.ok(Date.now() - from > 800, 'after a while');
+        await server.stop();
+        assert.match(server.stderr, /limit="max_messages_per_s"/);
+    });
     it('--presence', async (t) => {
         const server = await serve(t, ['--presence', 'room/*']);
         const client = await connect(t, `ws://127.0.0.1:${server.port}/weft`, 'weft.v1');

@@ -150,8 +150,10 @@ function wrongEverywhere(name, value, problem) {
 }
 
 const wrongValues = {
-    'listen': [['https://a:1', 'http://', 'a', '70000', '::1:80', '[::1', 'http://a/b', 'ftp://a:1', '-1', 'unix:', '*:80'], 'is not http://HOST:PORT, HOST:PORT, PORT or unix:PATH'],
+    'listen': [['https://', 'https://a:1/b', 'http://', 'a', '70000', '::1:80', '[::1', 'http://a/b', 'ftp://a:1', '-1', 'unix:', '*:80'], 'is not http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT or unix:PATH'],
     'host': [['a:80', 'http://a'], "is not a host's name without a port, or *"],
+    'trusted-proxy': [['example.com', '10.0.0.1/8', '10.0.0.0/33', '10.0.0.0/', '[::1]', '::1/129', '2001:db8::1/32', '10.0.0.0/+8', '10.0.0.0/8 ', '1.2.3', 'Unix'], 'is not an address, a network such as 10.0.0.0/8, or unix'],
+    'admin': [['https://a:1/b', 'a', '70000', 'http://a/metrics', 'unix:', ''], 'is not http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT or unix:PATH'],
     'origin': [['example.com', 'https://', 'https://a/', 'https://*', 'null'], 'is not an origin: https://HOST, https://HOST:PORT, https://*.HOST or *'],
     'publish-key': [['', 'schlüssel', 'k'.repeat(1025)], 'is not a key: 1 to 1024 characters of ASCII without spaces'],
     'subscribe': [['x'.repeat(256)], 'is not a pattern of topics: 1 to 255 bytes of UTF-8 without control characters, where * stands for any'],
@@ -160,6 +162,10 @@ const wrongValues = {
     'history-age': [['0', '41d', '5 m', 'm', 'ever'], 'is not an age up to 40d, as 300, 90s, 5m, 2h or 1d, or never'],
     'slow': [['drop', 'CLOSE'], 'is not close, drop-old, drop-new or latest'],
     'max-message': [['0', '2G'], 'is not a size from 1 to 1G, as 65536, 64k or 1M'],
+    'max-messages-per-s': [['-1', '1000000001', '1k'], 'is not a number from 0 to 1000000000'],
+    'max-bytes-per-s': [['-1', '1025G'], 'is not a size from 0 to 1024G, as 65536, 64k or 1M'],
+    'max-address-connections': [['0', 'x'], 'is not a number from 1 to 100000000'],
+    'max-address-connects-per-s': [['0', '-1'], 'is not a number from 1 to 100000000'],
     'drain': [['2d', 'soon'], 'is not a time up to 1d, as 5, 500ms, 30s or 2m'],
     'loops': [['2', '0', 'all'], 'cannot be: this version runs one loop, so it is 1'],
     'log': [['loud'], 'is not off, error, warning, info or debug'],
@@ -175,7 +181,7 @@ function wrong() {
     refuses('a value that would not count', 'WEFT_HISTORY "x" is not a number from 0 to 1000000', { args: ['--history', '1'], variables: { WEFT_HISTORY: 'x' } });
     refuses('no value', '--drain needs a value: --drain TIME', { args: ['--drain'] });
     refuses('no address', '--listen needs a value', { args: ['--listen', ''] });
-    refuses('a list with a wrong one', 'WEFT_LISTEN "x" is not http://HOST:PORT, HOST:PORT, PORT or unix:PATH', { variables: { WEFT_LISTEN: '1 x' } });
+    refuses('a list with a wrong one', 'WEFT_LISTEN "x" is not http://HOST:PORT, https://HOST:PORT, HOST:PORT, PORT or unix:PATH', { variables: { WEFT_LISTEN: '1 x' } });
 }
 
 function yaml() {
@@ -220,8 +226,8 @@ function yaml() {
 /* -------------------------------------------------------------------------------------------------------------- round trip */
 
 const FULL = [
-    '--files', 'a "b" \\ ü', '--listen=0.0.0.0:8080', '--listen', 'unix:/tmp/a b', '--host', 'a.example', '--origin', '*', '--subscribe', 'x/*', '--subscribe', '你好 "q"',
-    '--client-publish', '*', '--presence=p/*', '--history=7', '--history-bytes=64k', '--history-age=never', '--slow=latest', '--max-message=2m', '--max-topics=5',
+    '--files', 'a "b" \\ ü', '--listen=0.0.0.0:8080', '--listen', 'unix:/tmp/a b', '--host', 'a.example', '--trusted-proxy', '10.0.0.0/8', '--trusted-proxy=unix', '--admin', 'unix:/tmp/a b', '--origin', '*', '--subscribe', 'x/*', '--subscribe', '你好 "q"',
+    '--client-publish', '*', '--presence=p/*', '--history=7', '--history-bytes=64k', '--history-age=never', '--slow=latest', '--max-message=2m', '--max-topics=5', '--max-messages-per-s=9', '--max-bytes-per-s=1k', '--max-address-connections=7', '--max-address-connects-per-s=8', '--deflate=on',
     '--drain=500ms', '--loops=1', '--log=debug',
 ];
 

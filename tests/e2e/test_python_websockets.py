@@ -1,6 +1,7 @@
 """Python's websockets (Debian's python3-websockets) against `weft-conformance ws`: run by tests/support/tap.py, or by itself."""
 import asyncio
 import contextlib
+import itertools
 import os
 import queue
 import re
@@ -10,6 +11,7 @@ import threading
 import unittest
 
 import websockets
+from websockets.extensions.permessage_deflate import ClientPerMessageDeflateFactory
 
 READY_DEADLINE_S = 20
 STOP_DEADLINE_S = 20
@@ -211,10 +213,25 @@ class EchoTest(unittest.IsolatedAsyncioTestCase):
         async with connect() as other:
             await self.echo(other, 'still served')
 
-    async def test_compression_is_declined(self):
+    async def test_compression(self):
+        for server_bits in (None, 9, 12, 15):
+            for client_bits in (None, True, 9, 15):
+                for contexts in itertools.product((False, True), repeat=2):
+                    factory = ClientPerMessageDeflateFactory(*contexts, server_bits, client_bits)
+                    with self.subTest(server_bits=server_bits, client_bits=client_bits, contexts=contexts):
+                        async with connect(compression=None, extensions=[factory]) as ws:
+                            self.assertEqual([each.name for each in ws.extensions], ['permessage-deflate'])
+                            self.assertTrue(ws.extensions[0].remote_no_context_takeover)
+                            for n in (0, 1, 63, 64, 600, 5000, 70000):
+                                await self.echo(ws, 'weft und warp ✓ ' * (n // 16) + 'x' * (n % 16))
+                                await self.echo(ws, bytes(i * i % 251 for i in range(n)))
+                                await self.echo(ws, os.urandom(n))
+
+    async def test_compression_by_default(self):
         async with connect(compression='deflate') as ws:
-            self.assertEqual(ws.extensions, [])
-            await self.echo(ws, 'plain')
+            self.assertEqual([each.name for each in ws.extensions], ['permessage-deflate'])
+            for _ in range(20):
+                await self.echo(ws, 'the same again, and longer than what goes as it is: ' * 20)
 
     async def test_unknown_subprotocol(self):
         async with connect(subprotocols=['chat', 'superchat']) as ws:

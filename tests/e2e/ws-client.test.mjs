@@ -111,8 +111,8 @@ function echoing() {
         it(`text of ${mib} MiB`, withClient({ maxPayload: 64 * MIB }, (client) => echo(client, 'é'.repeat((mib * MIB) / 2), { ms })));
         it(`binary of ${mib} MiB`, withClient({ maxPayload: 64 * MIB }, (client) => echo(client, Buffer.from(bytesOf(mib * MIB), 'latin1'), { ms })));
     }
-    it('the offer of permessage-deflate is declined', withClient({ perMessageDeflate: true }, async (client) => {
-        assert.equal(client.extensions, '');
+    it('the offer of permessage-deflate is taken', withClient({ perMessageDeflate: true }, async (client) => {
+        assert.equal(client.extensions, 'permessage-deflate');
         await echo(client, 'plain');
     }));
 }

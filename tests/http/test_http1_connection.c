@@ -737,6 +737,43 @@ static void http1__draining_closes_idle_connections_and_marks_last_answers(void 
     check_happened("GET /now;GET /later;");
 }
 
+static void http1__draining_some_begins_with_the_oldest(void **state)
+{
+    (void)state;
+    client *first = open_client(), *second = &clients[1];
+    assert_int_equal(open_client_on(second, 80), 0);
+    turn();
+    assert_int_equal(the_server.n_connections, 2);
+    http_server_drain_some(&the_server, 0);
+    gets_and_stays(first, "");
+    http_server_drain_some(&the_server, 1);
+    gets_and_end(first, "");
+    gets_and_stays(second, "");
+    assert_int_equal(the_server.n_connections, 1);
+    put(second, GET_NOW);
+    gets_and_end(second, OK_LAST);
+    assert_int_equal(the_server.n_connections, 0);
+    http_server_drain_some(&the_server, 5);
+    check_happened("GET /now;");
+}
+
+static void http1__draining_some_looks_at_nobody_twice(void **state)
+{
+    (void)state;
+    client *busy = open_client(), *idle = &clients[1];
+    put(busy, LATER);
+    turn();
+    assert_int_equal(open_client_on(idle, 80), 0);
+    http_server_drain_some(&the_server, 1);
+    gets_and_stays(busy, "");
+    gets_and_stays(idle, "");
+    http_server_drain_some(&the_server, 1);
+    gets_and_end(idle, "");
+    answer(exchange_waiting(0), 200, STR("ok"));
+    gets_and_end(busy, OK_LAST);
+    check_happened("GET /later;");
+}
+
 static void http1__draining_lets_a_request_under_way_finish(void **state)
 {
     (void)state;
@@ -859,6 +896,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(http1__a_refused_upgrade_closes, start, stop),
         cmocka_unit_test_setup_teardown(http1__an_upgrade_that_is_answered_otherwise_closes, start, stop),
         cmocka_unit_test_setup_teardown(http1__draining_closes_idle_connections_and_marks_last_answers, start, stop),
+        cmocka_unit_test_setup_teardown(http1__draining_some_begins_with_the_oldest, start, stop),
+        cmocka_unit_test_setup_teardown(http1__draining_some_looks_at_nobody_twice, start, stop),
         cmocka_unit_test_setup_teardown(http1__draining_lets_a_request_under_way_finish, start, stop),
         cmocka_unit_test_setup_teardown(http1__abort_cuts_everybody, start, stop),
         cmocka_unit_test(http1__each_allocation_that_fails_ends_the_connection),

@@ -426,6 +426,26 @@ static void incoming__may_take_long_at_1_kib_a_second(void **state)
     gets_status_and_end(c, 408);
 }
 
+/* The setting min_body_bytes_per_s. */
+static void incoming__may_be_as_slow_as_is_set(void **state)
+{
+    (void)state;
+    static char piece[1000];
+    client *c = open_client();
+    the_server.min_body_bytes_per_s = 100;
+    put(c, POST("/large") LENGTH("300000") "\r\n");
+    put_bytes(c, piece, sizeof piece);
+    turn();
+    end_window();
+    gets_and_stays(c, "");
+    assert_int_equal(the_net.limits.n[LIMIT_BODY_RATE], 0);
+    put_bytes(c, piece, sizeof piece - 1);
+    turn();
+    end_window();
+    gets_status_and_end(c, 408);
+    assert_int_equal(the_net.limits.n[LIMIT_BODY_RATE], 1);
+}
+
 /* What came fast at first does not count later. */
 static void incoming__is_looked_at_again(void **state)
 {
@@ -856,6 +876,7 @@ int main(void)
         HTTP_TEST(incoming__that_breaks_the_rules_ends_the_connection),
         HTTP_TEST(incoming__that_never_comes_is_answered_408),
         HTTP_TEST(incoming__may_take_long_at_1_kib_a_second),
+        HTTP_TEST(incoming__may_be_as_slow_as_is_set),
         HTTP_TEST(incoming__is_looked_at_again),
         HTTP_TEST(incoming__in_pieces_is_judged_too),
         HTTP_TEST(incoming__that_has_come_is_judged_no_more),

@@ -128,7 +128,8 @@ class Symbols(Installed):
         run('ninja', '-C', build, 'src/libweft.a')
         self.assertEqual(self.defined(build + '/src/libweft.a'), self.marked())
         program = os.path.join(made.name, 'by-clang')
-        run('clang', *C, '-o', program, *pkg_config('--cflags'), build + '/src/libweft.a', '-lcrypto', '-pthread')
+        libs = [lib for lib in pkg_config('--libs', '--static') if lib != '-lweft']
+        run('clang', *C, '-o', program, *pkg_config('--cflags'), build + '/src/libweft.a', *libs)
         answers(self, program)
 
 

@@ -227,6 +227,27 @@ static void slots_each__may_remove_any(void **state)
     assert_int_equal(n, 50);
 }
 
+/* What a walk in pieces comes by while slots are taken and given back around it. */
+static void slots_next__walks_in_pieces(void **state)
+{
+    (void)state;
+    uint64_t taken[6];
+    uint32_t at = 0;
+    assert_null(slots_next(&table, SLOT_PEER, &at));
+    for (int i = 0; i < 6; i++)
+        taken[i] = slots_put(&table, i == 2 ? SLOT_TIMER : SLOT_PEER, &values[i]);
+    assert_ptr_equal(slots_next(&table, SLOT_PEER, &at), &values[0]);
+    assert_ptr_equal(slots_next(&table, SLOT_PEER, &at), &values[1]);
+    slots_remove(&table, taken[0]);
+    slots_remove(&table, taken[3]);
+    assert_ptr_equal(slots_next(&table, SLOT_PEER, &at), &values[4]);
+    put(&values[7]); /* where 0 was, behind the walk */
+    assert_ptr_equal(slots_next(&table, SLOT_PEER, &at), &values[5]);
+    assert_null(slots_next(&table, SLOT_PEER, &at));
+    at = 0;
+    assert_ptr_equal(slots_next(&table, SLOT_PEER, &at), &values[7]);
+}
+
 int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, start, stop)
@@ -243,6 +264,7 @@ int main(void)
         CASE(slots__steady_use_allocates_nothing),
         CASE(slots_each__calls_for_each_of_the_kind),
         CASE(slots_each__may_remove_any),
+        CASE(slots_next__walks_in_pieces),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

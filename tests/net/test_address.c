@@ -23,6 +23,8 @@ static void address__reads_good_urls(void **state)
         {"http://[::1]:8080", "http://[::1]:8080", 8080, AF_INET6},
         {"http://[::]", "http://[::]:80", 80, AF_INET6},
         {"http://[::1]/", "http://[::1]:80", 80, AF_INET6},
+        {"https://127.0.0.1", "https://127.0.0.1:443", 443, AF_INET},
+        {"HTTPS://[::1]:8443/", "https://[::1]:8443", 8443, AF_INET6},
         {"unix:/run/weft.sock", "unix:/run/weft.sock", 0, AF_UNIX},
         {"unix:relative", "unix:relative", 0, AF_UNIX},
     };
@@ -36,6 +38,7 @@ static void address__reads_good_urls(void **state)
         assert_int_equal(address_port(&found[0]), cases[i].port);
         address_url(&found[0], printed);
         assert_string_equal(printed, cases[i].printed);
+        assert_int_equal(found[0].tls, strncmp(printed, "https", 5) == 0);
     }
 }
 
@@ -45,12 +48,13 @@ static void address__refuses_bad_urls(void **state)
     static const struct {
         const char *url, *problem;
     } cases[] = {
-        {NULL, "does not begin with http:// or unix:"},
-        {"", "does not begin with http:// or unix:"},
-        {"127.0.0.1:3000", "does not begin with http:// or unix:"},
-        {"http:/127.0.0.1", "does not begin with http:// or unix:"},
-        {"https://127.0.0.1", "does not begin with http:// or unix:"},
-        {"ftp://127.0.0.1", "does not begin with http:// or unix:"},
+        {NULL, "does not begin with http://, https:// or unix:"},
+        {"", "does not begin with http://, https:// or unix:"},
+        {"127.0.0.1:3000", "does not begin with http://, https:// or unix:"},
+        {"http:/127.0.0.1", "does not begin with http://, https:// or unix:"},
+        {"https:/127.0.0.1", "does not begin with http://, https:// or unix:"},
+        {"https://", "has no host"},
+        {"ftp://127.0.0.1", "does not begin with http://, https:// or unix:"},
         {"http://", "has no host"},
         {"http:///", "has no host"},
         {"http://:80", "has no host"},

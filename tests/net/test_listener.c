@@ -33,8 +33,9 @@ static void keep_log(weft_log_level level, const char *line, void *user)
 
 static const logger the_log = {.fn = keep_log};
 
-static void keep(listener *l, int fd)
+static void keep(listener *l, int fd, address_use *use)
 {
+    assert_null(use); /* from loopback nobody is counted */
     assert_ptr_equal(l->owner, &the_net);
     assert_true(n_accepted < N_ACCEPTED);
     accepted[n_accepted++] = fd;
@@ -439,7 +440,8 @@ static void listener__turns_clients_away_without_descriptors(void **state)
         assert_true(turned_away(clients[i]));
         close(clients[i]);
     }
-    assert_non_null(strstr(log_text, "out of file descriptors"));
+    assert_int_equal(the_net.limits.n[LIMIT_DESCRIPTORS], N_CLIENTS);
+    assert_non_null(strstr(log_text, "out of file descriptors\" limit=\"ulimit -n\""));
     assert_null(strstr(strchr(log_text, '\n') + 1, "out of file descriptors")); /* said once */
 }
 

@@ -192,6 +192,7 @@ static int stop(void **state)
     }
     net_done(&the_net);
     assert_int_equal(the_net.n_streams, 0);
+    assert_int_equal(the_net.queued_bytes, 0);
     loop_done(&the_loop);
     return 0;
 }

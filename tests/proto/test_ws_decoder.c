@@ -2,12 +2,13 @@
 #include "proto/ws_decoder.h"
 #include "support/check.h"
 #include "support/guard.h"
+#include <stdio.h>
 
 static const uint8_t mask[4] = {0x37, 0xfa, 0x21, 0x3d};
 
 /* ------------------------------------------------------------------------------------------------------- feeding a decoder
  * A run feeds input in pieces as a connection would: what was not consumed stands before what is new. Events become text, so
- * that results compare: T(...) and B(...) for messages, ping(...), pong(...), close(code reason). */
+ * that results compare: T(...) and B(...) for messages, T!(...) and B!(...) for compressed ones, ping(...), pong(...), close(code reason). */
 
 typedef struct {
     ws_decoder decoder;
@@ -28,7 +29,7 @@ static void note_data(run *r, const ws_event *event)
 {
     assert_true(event->opcode == WS_TEXT || event->opcode == WS_BINARY);
     if (event->first)
-        buf_put_text(&r->seen, event->opcode == WS_TEXT ? "T(" : "B(");
+        buf_printf(&r->seen, "%c%s(", event->opcode == WS_TEXT ? 'T' : 'B', event->compressed ? "!" : "");
     buf_put_str(&r->seen, event->bytes);
     if (event->last)
         buf_put_text(&r->seen, ")");
@@ -863,6 +864,89 @@ static void ws_decoder__flags_what_comes_after_a_close(void **state)
     assert_true(decoder.closed);
 }
 
+/* ------------------------------------------------------------------------------------------------- compressed messages */
+
+/* What is seen of a whole input in pieces, or the code of the failure. */
+static const char *decode_deflate(ws_role role, bool allowed, str input, size_t piece)
+{
+    static char text[64];
+    run r;
+    run_init(&r, role, 1000, input);
+    if (allowed)
+        ws_decoder_allow_deflate(&r.decoder);
+    run_feed_all(&r, piece);
+    if (r.fail_code)
+        snprintf(text, sizeof text, "%d", r.fail_code);
+    else
+        snprintf(text, sizeof text, "%.*s", (int)r.seen.len, r.seen.at ? r.seen.at : "");
+    run_done(&r);
+    return text;
+}
+
+/* Not looked at for UTF-8, to the end of the message and no further (RFC 7692 §6). Without deflate RSV1 is refused. */
+static void ws_decoder__hands_out_compressed_messages_as_they_are(void **state)
+{
+    (void)state;
+    static const good_script scripts[] = {
+        {{{0xc1, {"hello", 5}}}, "T!(hello)"},
+        {{{0xc2, {"", 0}}}, "B!()"},
+        {{{0xc1, {"\xff\xfe", 2}}, {0x81, {"a", 1}}}, "T!(\xff\xfe)T(a)"},
+        {{{0x41, {"\xe2", 1}}, {0x89, {"p", 1}}, {0x00, {"", 0}}, {0x80, {"\x82", 1}}}, "T!(\xe2ping(p)\x82)"},
+        {{{0xc1, {"\xe2", 1}}, {0x81, {"\xff", 1}}}, "1007"},
+        {{{0x41, {"x", 1}}, {0xc0, {"y", 1}}}, "1002"},
+        {{{0x41, {"x", 1}}, {0xc1, {"y", 1}}}, "1002"},
+        {{{0x01, {"x", 1}}, {0xc0, {"y", 1}}}, "1002"},
+        {{{0xc0, {"y", 1}}}, "1002"},
+        {{{0xc9, {"y", 1}}}, "1002"},
+        {{{0xca, {"y", 1}}}, "1002"},
+        {{{0xc8, {"", 0}}}, "1002"},
+        {{{0xe1, {"y", 1}}}, "1002"},
+        {{{0xd1, {"y", 1}}}, "1002"},
+        {{{0xa1, {"y", 1}}}, "1002"},
+        {{{0xc3, {"y", 1}}}, "1002"},
+    };
+    for (ws_role role = WS_SERVER; role <= WS_CLIENT; role++)
+        for (size_t i = 0; i < N_OF(scripts); i++) {
+            buf input = {0};
+            for (const frame *f = scripts[i].frames; f->payload.at; f++)
+                put_frame(&input, f->first, f->payload, key_of(role));
+            for (size_t piece = 1; piece <= input.len; piece++)
+                assert_string_equal(decode_deflate(role, true, buf_str(&input), piece), scripts[i].expected);
+            assert_string_equal(decode_deflate(role, false, buf_str(&input), input.len), "1002");
+            buf_done(&input);
+        }
+}
+
+/* What does not shrink grows a little: an eighth and 64 bytes more than the 1000 that the limit is here. */
+static void ws_decoder__leaves_compressed_messages_some_room(void **state)
+{
+    (void)state;
+    static char payload[1200];
+    static const struct {
+        uint8_t first;
+        size_t lens[2];
+        bool good;
+    } cases[] = {
+        {0xc2, {1000}, true},      {0xc2, {1189}, true},     {0xc2, {1190}, false},
+        {0x82, {1000}, true},      {0x82, {1001}, false},    {0x42, {1100, 89}, true},
+        {0x42, {1100, 90}, false}, {0x02, {900, 100}, true}, {0x02, {900, 101}, false},
+    };
+    for (size_t i = 0; i < N_OF(cases); i++) {
+        buf input = {0};
+        put_frame(&input, cases[i].first, (str){payload, cases[i].lens[0]}, mask);
+        if (cases[i].lens[1])
+            put_frame(&input, 0x80, (str){payload, cases[i].lens[1]}, mask);
+        bool failed = strcmp(decode_deflate(WS_SERVER, true, buf_str(&input), 61), "1009") == 0;
+        assert_int_equal(failed, !cases[i].good);
+        buf_done(&input);
+    }
+    buf input = {0};
+    put_frame(&input, 0xc2, (str){payload, 10}, mask);
+    put_frame(&input, 0x82, (str){payload, 1001}, mask); /* the next one has none */
+    assert_string_equal(decode_deflate(WS_SERVER, true, buf_str(&input), 61), "1009");
+    buf_done(&input);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -900,6 +984,8 @@ int main(void)
         cmocka_unit_test(ws_decoder__expects_nothing_between_fragments),
         cmocka_unit_test(ws_decoder__hands_out_views_into_the_input),
         cmocka_unit_test(ws_decoder__flags_what_comes_after_a_close),
+        cmocka_unit_test(ws_decoder__hands_out_compressed_messages_as_they_are),
+        cmocka_unit_test(ws_decoder__leaves_compressed_messages_some_room),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -33,6 +33,12 @@ enum {
     CLIENT_PONG = 10,
 };
 
+/** Takes a connection to an https:// address, and gives a descriptor to speak plain to (support/tls_relay.h). */
+static int (*client_secures)(int fd);
+
+/** Makes the end of such a descriptor a reset. */
+static void (*client_resets)(int fd);
+
 /** The application that is stepped while a call waits; NULL: it has a thread of its own. */
 static _Thread_local weft *client_steps;
 
@@ -41,7 +47,7 @@ static _Thread_local char client_bytes[CLIENT_MAX_BYTES + 1];
 
 typedef struct {
     int opcode; /* 0 with fin false: the end of the stream; -1: a reset, or an end inside a frame */
-    bool fin;
+    bool fin, rsv1;
     size_t len;
     char *at; /* in client_bytes */
 } client_frame;
@@ -114,7 +120,7 @@ static inline int client_connect_small(const char *url, int receive_bytes)
     if (where.ss_family != AF_UNIX)
         setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     assert_int_equal(connect(fd, (const struct sockaddr *)&where, len), 0);
-    return fd;
+    return strncmp(url, "https:", 6) == 0 ? client_secures(fd) : fd;
 }
 
 static inline int client_connect(const char *url)
@@ -126,6 +132,8 @@ static inline int client_connect(const char *url)
 static inline void client_reset(int fd)
 {
     struct linger now = {.l_onoff = 1};
+    if (client_resets)
+        client_resets(fd);
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof now);
     close(fd);
 }
@@ -313,7 +321,8 @@ static inline client_frame client_receive(int fd)
     ssize_t got = client_read(fd, (char *)head, 2);
     if (got != 2)
         return got == 0 ? (client_frame){0} : lost;
-    client_frame frame = {.opcode = head[0] & 15, .fin = head[0] & 0x80, .len = head[1], .at = client_bytes};
+    client_frame frame = {
+        .opcode = head[0] & 15, .fin = head[0] & 0x80, .rsv1 = head[0] & 0x40, .len = head[1], .at = client_bytes};
     assert_true(frame.len <= 127);
     if (frame.len >= 126) {
         ssize_t n_length = frame.len == 126 ? 2 : 8;

@@ -2,6 +2,7 @@
 
 #include "http/exchange.h"
 #include "support/check.h"
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -51,6 +52,29 @@ static void access__tells_other_keys(void **state)
         assert_int_equal(look_at("sesame", field), ACCESS_WRONG_KEY);
     }
     assert_int_equal(look_at("sesame", "Authorization:\r\n"), ACCESS_WRONG_KEY);
+}
+
+/* In place of the library's, which takes the same time wherever bytes differ: what is given to it, and how much. */
+static size_t n_compared;
+
+int CRYPTO_memcmp(const void *a, const void *b, size_t len)
+{
+    n_compared += len;
+    return memcmp(a, b, len);
+}
+
+/* CVE-2018-1000518: how long it takes tells how much of a key was right. Whatever is sent, 32 bytes of digests are compared, in constant time. */
+static void secret_comparison__does_not_depend_on_what_is_sent(void **state)
+{
+    (void)state;
+    static const char *const sent[] = {"sesame", "Xesame", "sesamX", "s", "sesame sesame sesame sesame sesame sesame"};
+    for (size_t i = 0; i < N_OF(sent); i++) {
+        char field[128];
+        snprintf(field, sizeof field, "Authorization: Bearer %s\r\n", sent[i]);
+        n_compared = 0;
+        assert_int_equal(look_at("sesame", field), i == 0 ? ACCESS_KEY : ACCESS_WRONG_KEY);
+        assert_int_equal(n_compared, 32);
+    }
 }
 
 static void access__needs_no_key(void **state)
@@ -191,6 +215,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(access__knows_the_key),
         cmocka_unit_test(access__tells_other_keys),
+        cmocka_unit_test(secret_comparison__does_not_depend_on_what_is_sent),
         cmocka_unit_test(access__needs_no_key),
         cmocka_unit_test(access__leaves_the_field_alone_without_a_key),
         cmocka_unit_test(access__lets_read_all_and_write_nothing),

@@ -98,7 +98,23 @@ static size_t wire_address(sink *s, char *ret_text, size_t room)
     return (size_t)snprintf(ret_text, room, "somewhere");
 }
 
-static const sink_ops wire_ops = {.write = wire_write,
+static bool wire_secure(const sink *s)
+{
+    (void)s;
+    return false;
+}
+
+static size_t wire_client_subject(const sink *s, char *ret_text, size_t room)
+{
+    (void)s;
+    (void)ret_text;
+    (void)room;
+    return 0;
+}
+
+static const sink_ops wire_ops = {.secure = wire_secure,
+                                  .client_subject = wire_client_subject,
+                                  .write = wire_write,
                                   .pause = wire_pause,
                                   .rebind = wire_rebind,
                                   .notify = wire_notify,

@@ -13,10 +13,10 @@ const ARGUMENTS = [
 ];
 
 /** A browser with an empty profile, which goes when it is closed. */
-export function launchBrowser() {
+export function launchBrowser(further = []) {
     return chromium.launch({
         executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
-        args: ARGUMENTS,
+        args: [...ARGUMENTS, ...further],
         timeout: LAUNCH_DEADLINE_MS,
     });
 }

@@ -29,14 +29,14 @@ export function folderOf(t, files = {}) {
     return folder;
 }
 
-const PLACES = /^weft serve: .*\n(?: +(?:http|unix):.*\n)+(?: +\w+: .*\n){4}/;
+const PLACES = /^weft serve: .*\n(?: +(?:https?|unix):.*\n)+(?: +\w+: .*\n){4}/;
 
 /** Starts `weft serve` on a free port, unless the arguments say where; resolves to the program with {url, port, told}. */
 export async function serve(t, args = [], options = {}) {
     const listens = args.some((arg) => arg.startsWith('--listen')) || options.variables?.WEFT_LISTEN || options.variables?.WEFT_CONFIG;
     const server = startWeft(t, ['serve', ...args, ...(listens ? [] : ['--listen', '0'])], options);
     const [told] = await server.printed(PLACES);
-    const url = /^ +((?:http|unix):\S+?)\/?$/m.exec(told)[1];
+    const url = /^ +((?:https?|unix):\S+?)\/?$/m.exec(told)[1];
     const port = Number(/:(\d+)$/.exec(url)?.[1]);
     return Object.assign(server, { url, port, told });
 }

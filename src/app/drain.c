@@ -1,0 +1,139 @@
+#include "app/app.h"
+
+#include "proto/ws_frame.h"
+
+enum {
+    TICK_MS = 10,
+    MOST_A_TICK = 10000, /* peers looked at: those that lag are looked at again and again */
+};
+
+static const str REASON = {"the server is going away", 24};
+
+/* ------------------------------------------------------------------------------------------------------------ at once */
+
+static void abort_peer(void *value, void *user)
+{
+    (void)user;
+    peer_abort(value);
+}
+
+static void abort_closing(void *value, void *user)
+{
+    (void)user;
+    peer *p = value;
+    p->ops->abort(p);
+}
+
+static void close_listeners(weft *app)
+{
+    for (app_listener *one = app->listeners; one; one = one->next)
+        if (one->server == &app->http)
+            listener_close(&one->base);
+}
+
+void drain_cut(weft *app)
+{
+    close_listeners(app);
+    http_server_abort(&app->http);
+    slots_each(&app->table, SLOT_PEER, abort_peer, NULL);
+    slots_each(&app->table, SLOT_CLOSING, abort_closing, NULL);
+    net_cut_lingering(&app->net);
+}
+
+/* ------------------------------------------------------------------------------------------------------- bit by bit */
+
+/* What was published to a peer goes before its close, while there is time. */
+static bool lags(peer *p)
+{
+    hub_catch_up(p->hub, p);
+    return !p->leaving && p->n_lagging && p->ops->transport != WEFT_TRANSPORT_LONG_POLL;
+}
+
+static void tell_peers(weft *app, uint64_t most)
+{
+    drain *d = &app->drain;
+    for (int looks = 0; most && looks < MOST_A_TICK; looks++) {
+        peer *p = slots_next(&app->table, SLOT_PEER, &d->slot);
+        if (!p) {
+            d->slot = 0; /* those that lag, and who has come since, are behind us */
+            return;
+        }
+        if (p->leaving || lags(p))
+            continue;
+        peer_close(p, WS_CODE_GOING_AWAY, REASON);
+        d->n_told++;
+        most--;
+    }
+}
+
+/* The time in which many are told. */
+static uint64_t spread_ms(const weft *app)
+{
+    return app->options.drain_timeout_ms / 2;
+}
+
+/* How many of n should have been told by now; UINT64_MAX when there is nothing to wait for. */
+static uint64_t share(const weft *app, uint64_t n)
+{
+    const drain *d = &app->drain;
+    uint64_t passed_ms = app->loop.now_ms - d->began_ms;
+    if (d->n_peers + d->n_connections <= DRAIN_AT_ONCE || passed_ms >= spread_ms(app))
+        return UINT64_MAX;
+    return n * passed_ms / spread_ms(app);
+}
+
+static uint64_t more_of(uint64_t wanted, uint64_t done)
+{
+    return wanted > done ? wanted - done : 0;
+}
+
+static void tell_share(weft *app)
+{
+    drain *d = &app->drain;
+    uint64_t connections = share(app, d->n_connections);
+    if (connections > d->n_connections)
+        connections = d->n_connections; /* who has come since has been told so by the answer */
+    size_t more = (size_t)more_of(connections, d->n_looked_at);
+    http_server_drain_some(&app->http, more);
+    d->n_looked_at += more;
+    tell_peers(app, more_of(share(app, d->n_peers), d->n_told));
+}
+
+static void next_share(timer *t)
+{
+    weft *app = CONTAINER(t, weft, drain.clock);
+    tell_share(app);
+    loop_arm(&app->loop, t, TICK_MS, next_share);
+}
+
+static void tell_late(void *value, void *user)
+{
+    (void)user;
+    peer_close(value, WS_CODE_GOING_AWAY, REASON);
+}
+
+static void deadline(timer *t)
+{
+    weft *app = CONTAINER(t, weft, drain.deadline);
+    slots_each(&app->table, SLOT_PEER, tell_late, NULL);
+    app->drain.cutting = true;
+}
+
+void drain_begin(weft *app)
+{
+    drain *d = &app->drain;
+    app->state = APP_DRAINING; /* before anybody is told: from here on it is not ready */
+    close_listeners(app);
+    d->began_ms = app->loop.now_ms;
+    d->n_peers = app->hub.n_peers;
+    d->n_connections = app->http.n_connections;
+    http_server_drain_some(&app->http, 0);
+    loop_arm(&app->loop, &d->deadline, app->options.drain_timeout_ms, deadline);
+    loop_arm(&app->loop, &d->clock, 0, next_share); /* behind the requests that have come already */
+}
+
+void drain_end(weft *app)
+{
+    loop_cancel(&app->loop, &app->drain.deadline);
+    loop_cancel(&app->loop, &app->drain.clock);
+}

@@ -1,0 +1,36 @@
+/**
+ * How an application ends: no new clients, those that are there leave in good order, and whoever is left at the deadline is cut.
+ *
+ *  - Listeners accept what the kernel has queued, and close. Requests under way are answered; every answer is its connection's last.
+ *  - A few clients are told at once. Many are told one after the other over the first half of the time, evenly, so that they do not all come back in the
+ *    same instant: WebSocket 1001, the end of a stream with a time to return, an answer to a waiting poll, the end of a session.
+ *  - A peer with a subscription that lags is told when it has caught up, or at the deadline. (Not a session's: its client cannot come back for the rest.)
+ */
+#ifndef WEFT_APP_DRAIN_H
+#define WEFT_APP_DRAIN_H
+
+#include "loop/timer.h"
+#include <stddef.h>
+#include <weft.h>
+
+enum { DRAIN_AT_ONCE = 100 }; /* so many clients are a few */
+
+typedef struct {
+    timer deadline, clock;
+    uint64_t began_ms;
+    uint64_t n_peers, n_told;          /* peers when it began, and those told */
+    size_t n_connections, n_looked_at; /* likewise of HTTP */
+    uint32_t slot;                     /* where the walk through the peers goes on */
+    bool cutting;                      /* whoever is there, or still comes, is cut */
+} drain;
+
+/** The application drains from now on. */
+void drain_begin(weft *app);
+
+/** Cuts every connection; the callbacks follow in the loop's tasks. */
+void drain_cut(weft *app);
+
+/** Takes back its timers. */
+void drain_end(weft *app);
+
+#endif

@@ -1,0 +1,86 @@
+/**
+ * A WebSocket connection as its files see it: websocket.c lives, closes and keeps alive, websocket_send.c writes, websocket_receive.c reads;
+ * websocket_accept.c is before all that and sees websocket_route.h alone.
+ */
+#ifndef WEFT_TRANSPORT_WEBSOCKET_PRIVATE_H
+#define WEFT_TRANSPORT_WEBSOCKET_PRIVATE_H
+
+#include "net/net.h"
+#include "proto/ws_decoder.h"
+#include "transport/websocket_deflate.h"
+#include "transport/websocket_route.h"
+
+/* A connection outlives its peer while the closing handshake is under way, and a peer its connection until `close` has been called. */
+struct websocket {
+    peer peer;
+    const websocket_route *route;
+    sink *sink; /* NULL once it is given up */
+    ws_decoder decoder;
+    websocket_deflate *deflate; /* NULL: not agreed on */
+    chunk *message;             /* being collected; NULL between messages, and for those that come in one piece */
+    timer clock;                /* keep-alive; when closing, the deadline */
+    uint32_t heard_ms;          /* low bits of the time of the last byte */
+    uint32_t reply_bytes;       /* unsent answers to pings, at most */
+    uint64_t pinged_us;         /* the latest weft_ping() */
+    char *address;              /* for `close` and the log, when the connection may be gone; NULL when nobody asks */
+    char *subprotocol;          /* NULL when none was agreed */
+    uint32_t own_ping_us;       /* low bits of the time of our own latest ping */
+    bool awaiting_pong;         /* of our own ping: nothing was heard since */
+    bool own_ping;              /* the next empty pong is its answer, which the program did not ask for */
+    bool peer_freed;
+    bool decoding; /* websocket_data() is on the stack */
+};
+
+static inline websocket *websocket_of(const peer *p)
+{
+    return CONTAINER((uintptr_t)p, websocket, peer);
+}
+
+static inline loop *websocket_loop(const websocket *ws)
+{
+    return ws->peer.hub->loop;
+}
+
+static inline pool *websocket_blocks(const websocket *ws)
+{
+    return &websocket_loop(ws)->blocks;
+}
+
+/* websocket.c */
+
+/** Frees it when neither its connection nor its peer is left, and it is not on the stack. */
+void websocket_free_if_done(websocket *ws);
+
+/** Forgets the message being collected. */
+void websocket_drop_message(websocket *ws);
+
+/** The connection is no longer ours. */
+void websocket_let_go(websocket *ws);
+
+/** Ends the connection, after what is queued. */
+void websocket_end(websocket *ws);
+
+/** We have said, or answered, a close, or the peer broke the protocol: what is queued goes out, then the end (RFC 6455 §7.1.1). */
+void websocket_close_now(websocket *ws, int code, str reason);
+
+/** The client broke the protocol or a limit. */
+void websocket_fail(websocket *ws, int code, const char *reason);
+
+/* websocket_send.c: 0 or -ENOMEM */
+
+int websocket_put_frame(websocket *ws, ws_opcode opcode, str payload);
+
+/** Without memory the peer then sees the end of the stream alone. */
+int websocket_put_close(websocket *ws, int code, str reason);
+
+int websocket_send(peer *p, const weft_message *message);
+int websocket_deliver(peer *p, topic *t, uint64_t offset);
+int websocket_gap(peer *p, topic *t, uint64_t next);
+int websocket_say(peer *p, str text);
+int websocket_ping(peer *p, str payload);
+
+/* websocket_receive.c */
+
+extern const sink_events websocket_events;
+
+#endif

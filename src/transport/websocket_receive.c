@@ -1,0 +1,325 @@
+#include "transport/websocket_private.h"
+#include <errno.h>
+
+enum {
+    MAX_REPLY_BYTES = 64 * 1024,      /* unsent answers to pings; with more the peer is not read from */
+    DIRECT_RECEIVE_BYTES = 64 * 1024, /* with so much of a frame to come it is received where it belongs */
+    VIEW_ROOM = 16,                   /* in front of a collected message: a reply's header fits there */
+    FIRST_MESSAGE_BYTES = 64 * 1024,  /* reserved on a frame header's word alone */
+};
+
+static void deliver_message(websocket *ws, ws_opcode opcode, str data)
+{
+    hub *h = ws->peer.hub;
+    weft_message message = {.kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY, .data = data};
+    h->view = data;
+    h->view_is_text = opcode == WS_TEXT;
+    h->view_has_room = data.len > 0; /* what came in front of it is behind us: a longer header, or VIEW_ROOM bytes */
+    peer_receive(&ws->peer, &message);
+    h->view = (str){NULL, 0};
+    h->view_is_text = h->view_has_room = false;
+}
+
+/* Moves the message into a chunk of so many bytes. 0 or -ENOMEM. */
+static int grow_message(websocket *ws, size_t bytes)
+{
+    chunk *old = ws->message, *larger = chunk_new(websocket_blocks(ws), bytes);
+    if (!larger)
+        return -ENOMEM;
+    larger->len = old ? old->len : VIEW_ROOM;
+    if (old)
+        memcpy(larger->bytes, old->bytes, old->len);
+    chunk_unref(websocket_blocks(ws), old);
+    ws->message = larger;
+    return 0;
+}
+
+/* Room for n more bytes of the message. Grows by the bytes that have come, not by those that were announced. */
+static int reserve_message(websocket *ws, size_t n)
+{
+    const chunk *old = ws->message;
+    size_t have = old ? old->len : VIEW_ROOM;
+    if (old && chunk_room(old) >= n)
+        return 0;
+    uint64_t whole = (uint64_t)have + n + ws_decoder_expects(&ws->decoder);
+    size_t trusted = (have + n) * 4 < FIRST_MESSAGE_BYTES ? FIRST_MESSAGE_BYTES : (have + n) * 4;
+    if (!ws_decoder_expects(&ws->decoder))
+        whole = (have + n) * 2;
+    return grow_message(ws, whole < trusted ? (size_t)whole : trusted);
+}
+
+static int collect(websocket *ws, str piece)
+{
+    if (ws->message && piece.at == ws->message->bytes + ws->message->len) {
+        ws->message->len += piece.len; /* was received in its place */
+        return 0;
+    }
+    if (piece.len == 0)
+        return 0;
+    if (reserve_message(ws, piece.len))
+        return -ENOMEM;
+    memcpy(ws->message->bytes + ws->message->len, piece.at, piece.len);
+    ws->message->len += piece.len;
+    return 0;
+}
+
+/* Delivers what was collected; replies may refer to it instead of copying. */
+static void deliver_collected(websocket *ws, ws_opcode opcode)
+{
+    net *n = ws->peer.hub->net;
+    pool *blocks = websocket_blocks(ws);
+    chunk *message = ws->message;
+    ws->message = NULL;
+    n->message = message;
+    deliver_message(ws, opcode, message ? (str){message->bytes + VIEW_ROOM, message->len - VIEW_ROOM} : STR(""));
+    n->message = NULL;
+    chunk_unref(blocks, message);
+}
+
+/* ---------------------------------------------------------------------------------------------- compressed messages */
+
+typedef enum {
+    INFLATED,
+    INFLATED_TOO_FAR,
+    NOT_DEFLATED,
+    NOT_UTF8,
+    NO_MEMORY,
+} inflation;
+
+/* A bomb is known by one byte more than the limit allows. */
+static size_t most_inflated(const websocket *ws)
+{
+    size_t limit = ws->route->options.max_message_bytes;
+    return VIEW_ROOM + (limit < SIZE_MAX / 2 ? limit : SIZE_MAX / 2) + 1;
+}
+
+/* Room for a byte at least, behind which so many are to be inflated. Grows by what has come, never past the limit. 0 or -ENOMEM. */
+static int reserve_inflated(websocket *ws, size_t n_deflated)
+{
+    enum { FIRST_BYTES = 256, USUAL_RATIO = 4 };
+    size_t most = most_inflated(ws), have = ws->message ? ws->message->len : VIEW_ROOM;
+    if (ws->message && chunk_room(ws->message))
+        return 0;
+    size_t wanted = FIRST_BYTES + have * 2 + n_deflated * USUAL_RATIO;
+    return grow_message(ws, wanted < most ? wanted : most);
+}
+
+static inflation inflate_piece(websocket *ws, ws_opcode opcode, str in)
+{
+    websocket_deflate *d = ws->deflate;
+    ws_inflater *z = websocket_deflate_inflater(ws->peer.hub, d);
+    ws_inflate_status status = z ? WS_INFLATE_FULL : WS_INFLATE_NO_MEMORY;
+    while (status == WS_INFLATE_FULL) {
+        if (reserve_inflated(ws, in.len))
+            return NO_MEMORY;
+        chunk *message = ws->message;
+        char *at = message->bytes + message->len;
+        size_t n, room = most_inflated(ws) - message->len;
+        status = ws_inflate(z, &in, at, room < chunk_room(message) ? room : chunk_room(message), &n);
+        message->len += n;
+        if (message->len == most_inflated(ws))
+            return INFLATED_TOO_FAR;
+        if (opcode == WS_TEXT && utf8_feed(&d->utf8, at, n) != n)
+            return NOT_UTF8;
+    }
+    return status == WS_INFLATE_DONE ? INFLATED : status == WS_INFLATE_BAD ? NOT_DEFLATED : NO_MEMORY;
+}
+
+/* Some clients send an empty message as no bytes at all, where RFC 7692 §7.2.3.6 has one: it needs no end. */
+static inflation end_inflating(websocket *ws, ws_opcode opcode)
+{
+    const websocket_deflate *d = ws->deflate;
+    inflation result = d->inflating ? inflate_piece(ws, opcode, ws_inflate_tail()) : INFLATED;
+    if (result == INFLATED && d->inflating && !ws_inflater_is_whole(d->inflater))
+        return NOT_DEFLATED;
+    if (result == INFLATED && !utf8_complete(&d->utf8))
+        return NOT_UTF8;
+    return result;
+}
+
+static void fail_inflating(websocket *ws, inflation result)
+{
+    if (result == INFLATED_TOO_FAR)
+        websocket_fail(ws, WS_CODE_TOO_LARGE, "message too large");
+    else if (result == NOT_DEFLATED)
+        websocket_fail(ws, WS_CODE_INVALID_DATA, "compressed message is not DEFLATE");
+    else if (result == NOT_UTF8)
+        websocket_fail(ws, WS_CODE_INVALID_DATA, "text is not UTF-8");
+    else
+        peer_abort(&ws->peer);
+}
+
+static void take_compressed(websocket *ws, const ws_event *event)
+{
+    inflation result = INFLATED;
+    if (event->bytes.len) {
+        ws->deflate->inflating = true;
+        result = inflate_piece(ws, event->opcode, event->bytes);
+    }
+    if (result == INFLATED && event->last)
+        result = end_inflating(ws, event->opcode);
+    if (result != INFLATED) {
+        fail_inflating(ws, result);
+    } else if (event->last) {
+        websocket_deflate_return(ws->peer.hub, ws->deflate);
+        deliver_collected(ws, event->opcode);
+    }
+}
+
+/* ---------------------------------------------------------------------------------------------------------------- frames */
+
+static void take_piece(websocket *ws, const ws_event *event)
+{
+    if (ws->peer.leaving)
+        return;
+    if (event->compressed) {
+        take_compressed(ws, event);
+    } else if (event->first && event->last) {
+        deliver_message(ws, event->opcode, event->bytes);
+    } else if (collect(ws, event->bytes)) {
+        peer_abort(&ws->peer);
+    } else if (event->last) {
+        deliver_collected(ws, event->opcode);
+    }
+}
+
+/* Too many unsent replies: no more is read, so that a flood of pings stops at the socket (CVE class: control-frame flood). */
+static void count_reply(websocket *ws, size_t bytes)
+{
+    if (ws->sink->queued <= bytes)
+        ws->reply_bytes = 0;
+    ws->reply_bytes += (uint32_t)bytes;
+    if (ws->reply_bytes > MAX_REPLY_BYTES) {
+        peer_reached(&ws->peer, LIMIT_REPLY_BYTES);
+        peer_stop_reading(&ws->peer, PAUSED_BY_REPLIES, true);
+        ws->sink->ops->notify(ws->sink);
+    }
+}
+
+static void take_ping(websocket *ws, str payload)
+{
+    if (ws->peer.leaving)
+        return;
+    if (websocket_put_frame(ws, WS_PONG, payload))
+        peer_abort(&ws->peer);
+    else
+        count_reply(ws, payload.len + 2);
+}
+
+static void take_pong(websocket *ws, str payload)
+{
+    if (ws->own_ping && payload.len == 0) {
+        ws->own_ping = false;
+        histogram_add(&ws->peer.hub->counts.round_trips, (uint32_t)loop_clock_us() - ws->own_ping_us);
+        return;
+    }
+    uint64_t round_trip_us = ws->pinged_us ? loop_clock_us() - ws->pinged_us : 0;
+    ws->pinged_us = 0;
+    if (!ws->peer.leaving && ws->route->rules.pong)
+        ws->route->rules.pong(peer_handle(&ws->peer), payload,
+                              round_trip_us < UINT32_MAX ? (uint32_t)round_trip_us : UINT32_MAX);
+}
+
+static void take_close(websocket *ws, int code, str reason)
+{
+    if (ws->peer.leaving) { /* the answer to ours */
+        websocket_end(ws);
+        return;
+    }
+    peer_leave(&ws->peer, code, reason);
+    websocket_close_now(ws, code, (str){NULL, 0});
+}
+
+static void take_control(websocket *ws, const ws_event *event)
+{
+    if (event->opcode == WS_PING)
+        take_ping(ws, event->bytes);
+    else if (event->opcode == WS_PONG)
+        take_pong(ws, event->bytes);
+    else
+        take_close(ws, event->code, event->bytes);
+}
+
+static void take_event(websocket *ws, const ws_event *event)
+{
+    if (event->type == WS_DATA)
+        take_piece(ws, event);
+    else if (event->type == WS_CONTROL)
+        take_control(ws, event);
+    else
+        websocket_fail(ws, event->code, event->reason);
+}
+
+static size_t websocket_data(void *owner, char *at, size_t len)
+{
+    websocket *ws = owner;
+    size_t done = 0;
+    ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
+    ws->awaiting_pong = false;
+    ws->decoding = true;
+    peer_open(&ws->peer);
+    while (ws->sink && (!ws->peer.stop_reading || ws->peer.leaving)) {
+        ws_event event;
+        ws_decoder_next(&ws->decoder, at + done, len - done, &event);
+        if (event.type == WS_MORE)
+            break;
+        done += event.consumed;
+        take_event(ws, &event);
+    }
+    ws->decoding = false;
+    websocket_free_if_done(ws);
+    return done;
+}
+
+static char *websocket_room(void *owner, size_t *ret_len)
+{
+    websocket *ws = owner;
+    uint64_t expected = ws_decoder_expects(&ws->decoder);
+    if (expected < DIRECT_RECEIVE_BYTES || !ws->message || ws->decoder.compressed || ws->peer.leaving)
+        return NULL;
+    if (chunk_room(ws->message) < DIRECT_RECEIVE_BYTES && reserve_message(ws, DIRECT_RECEIVE_BYTES))
+        return NULL;
+    size_t room = chunk_room(ws->message);
+    *ret_len = expected < room ? (size_t)expected : room;
+    return ws->message->bytes + ws->message->len;
+}
+
+static void websocket_eof(void *owner)
+{
+    websocket *ws = owner;
+    if (!ws->peer.leaving)
+        peer_leave(&ws->peer, WS_CODE_ABNORMAL, (str){NULL, 0});
+    websocket_end(ws);
+}
+
+static void websocket_gone(void *owner, int error)
+{
+    websocket *ws = owner;
+    if (!ws->peer.leaving && error == -ETIMEDOUT)
+        ws->peer.hub->limit = limit_name(LIMIT_WRITE_TIMEOUT);
+    if (!ws->peer.leaving)
+        peer_leave(&ws->peer, WS_CODE_ABNORMAL, error == -ETIMEDOUT ? STR("write timeout") : (str){NULL, 0});
+    websocket_let_go(ws);
+}
+
+static void websocket_sent(void *owner)
+{
+    websocket *ws = owner;
+    if (ws->peer.stop_reading & PAUSED_BY_REPLIES) {
+        if (ws->sink->queued <= MAX_REPLY_BYTES / 2) {
+            ws->reply_bytes = (uint32_t)ws->sink->queued; /* or the next ping would stop it again */
+            peer_stop_reading(&ws->peer, PAUSED_BY_REPLIES, false);
+        } else {
+            ws->sink->ops->notify(ws->sink);
+        }
+    }
+    peer_sent(&ws->peer);
+}
+
+const sink_events websocket_events = {
+    .data = websocket_data,
+    .room = websocket_room,
+    .eof = websocket_eof,
+    .sent = websocket_sent,
+    .gone = websocket_gone,
+};

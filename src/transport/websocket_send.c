@@ -1,0 +1,203 @@
+#include "transport/websocket_private.h"
+#include <errno.h>
+
+enum {
+    IMAGE_WHOLE_BYTES = 4096, /* a message up to this size is copied behind its header, so that it is one span */
+};
+
+int websocket_put_frame(websocket *ws, ws_opcode opcode, str payload)
+{
+    char head[WS_MAX_HEADER_BYTES];
+    hub *h = ws->peer.hub;
+    ws_header header = {.opcode = opcode, .fin = true, .len = payload.len};
+    sink_piece piece = {.head = {head, ws_header_put(&header, head)}, .body = payload};
+    if (h->view_has_room && str_same(payload, h->view)) {
+        piece.room_in_front = true;
+        h->view_has_room = false; /* the next one might be of another opcode */
+    }
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+/* A frame may lie in a chunk that is far larger than it: one that waits in a queue must not hold that. */
+static bool fills(const websocket_frame *frame)
+{
+    return frame->bytes.len >= NET_COPY_BELOW_BYTES && frame->bytes.len >= frame->owner->cap / 2;
+}
+
+static int write_compressed(websocket *ws, const websocket_frame *frame)
+{
+    sink_piece piece = {.body = frame->bytes, .owner = fills(frame) ? frame->owner : NULL};
+    int error = ws->sink->ops->write(ws->sink, &piece);
+    chunk_unref(websocket_blocks(ws), frame->owner);
+    return error;
+}
+
+static bool worth_compressing(const websocket *ws, size_t len)
+{
+    return ws->deflate && len >= ws->route->options.deflate_min_bytes;
+}
+
+/* A whole message. */
+static int put_message(websocket *ws, ws_opcode opcode, str payload)
+{
+    websocket_frame frame;
+    if (worth_compressing(ws, payload.len) &&
+        websocket_deflate_frame(ws->peer.hub, ws->deflate, opcode, payload, &frame))
+        return write_compressed(ws, &frame);
+    return websocket_put_frame(ws, opcode, payload);
+}
+
+int websocket_say(peer *p, str text)
+{
+    return put_message(websocket_of(p), WS_TEXT, text);
+}
+
+/* A message outside any topic, where messages have an encoding. */
+static int send_encoded(websocket *ws, const weft_message *message)
+{
+    const encoding *as = ws->route->encoding;
+    message_text text = {.event = message->event, .data = message->data, .kind = message->kind};
+    chunk *payload = chunk_new(websocket_blocks(ws), as->len(&text));
+    if (!payload)
+        return -ENOMEM;
+    payload->len = as->put(payload->bytes, &text);
+    int error = put_message(ws, WS_TEXT, (str){payload->bytes, payload->len});
+    chunk_unref(websocket_blocks(ws), payload);
+    return error;
+}
+
+static ws_opcode opcode_of(weft_kind kind)
+{
+    return kind == WEFT_BINARY ? WS_BINARY : WS_TEXT;
+}
+
+int websocket_send(peer *p, const weft_message *message)
+{
+    if (websocket_of(p)->route->encoding)
+        return send_encoded(websocket_of(p), message);
+    return put_message(websocket_of(p), opcode_of(message->kind), message->data);
+}
+
+/* The frame of a published message, shared by all its subscribers: whole when small; else the header, and the body where it lies in the blob. */
+static chunk *make_image(pool *blocks, blob *body)
+{
+    str data = blob_data(body);
+    bool whole = data.len <= IMAGE_WHOLE_BYTES;
+    ws_header header = {.opcode = opcode_of(body->kind), .fin = true, .len = data.len};
+    chunk *image = chunk_new(blocks, WS_MAX_HEADER_BYTES + (whole ? data.len : 0));
+    if (!image)
+        return NULL;
+    image->len = ws_header_put(&header, image->bytes);
+    if (!whole) {
+        image->body = blob_ref(body);
+    } else if (data.len) {
+        memcpy(image->bytes + image->len, data.at, data.len);
+        image->len += data.len;
+    }
+    return image;
+}
+
+static size_t text_header(size_t len, char *ret_header)
+{
+    return ws_header_put(&(ws_header){.opcode = WS_TEXT, .fin = true, .len = len}, ret_header);
+}
+
+/* The header ends where the payload begins. */
+static void put_header_in_front(char *payload, size_t len)
+{
+    char header[WS_MAX_HEADER_BYTES];
+    size_t header_len = text_header(len, header);
+    memcpy(payload - header_len, header, header_len);
+}
+
+/* In the topic's hands; its payload begins WS_MAX_HEADER_BYTES into it. NULL: no memory. */
+static chunk *encoded_image(websocket *ws, topic *t, uint64_t offset)
+{
+    const encoding_frame frame = {ws->route->encoding, ws->route->format, WS_MAX_HEADER_BYTES, 0, put_header_in_front};
+    return encoding_image(t, offset, &frame);
+}
+
+static int write_encoded(websocket *ws, chunk *image)
+{
+    char header[WS_MAX_HEADER_BYTES];
+    size_t unused = WS_MAX_HEADER_BYTES - text_header(image->len - WS_MAX_HEADER_BYTES, header);
+    sink_piece piece = {.body = {image->bytes + unused, image->len - unused}, .owner = image};
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+static int write_image(websocket *ws, chunk *image)
+{
+    sink_piece piece = {.body = {image->bytes, image->len}, .owner = image};
+    if (image->body)
+        piece = (sink_piece){.head = piece.body, .body = blob_data(image->body), .owner = image};
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+static int deliver_encoded(websocket *ws, topic *t, uint64_t offset)
+{
+    chunk *plain = encoded_image(ws, t, offset), *image = NULL;
+    if (!plain)
+        return -ENOMEM;
+    str payload = {plain->bytes + WS_MAX_HEADER_BYTES, plain->len - WS_MAX_HEADER_BYTES};
+    if (worth_compressing(ws, payload.len))
+        image = websocket_deflate_image(ws->deflate, t, offset, ws->route->format, WS_TEXT, payload);
+    return image ? write_image(ws, image) : write_encoded(ws, plain);
+}
+
+static chunk *deflated_image(websocket *ws, topic *t, uint64_t offset)
+{
+    const blob *body = topic_message_at(t, offset)->body;
+    if (!worth_compressing(ws, body->data_len))
+        return NULL;
+    return websocket_deflate_image(ws->deflate, t, offset, WIRE_WEBSOCKET, opcode_of(body->kind), blob_data(body));
+}
+
+static chunk *plain_image(websocket *ws, topic *t, uint64_t offset)
+{
+    chunk *image = topic_image(t, offset, WIRE_WEBSOCKET);
+    if (image)
+        return image;
+    image = make_image(websocket_blocks(ws), topic_message_at(t, offset)->body);
+    if (image)
+        topic_keep_image(t, offset, WIRE_WEBSOCKET, image);
+    return image;
+}
+
+int websocket_deliver(peer *p, topic *t, uint64_t offset)
+{
+    websocket *ws = websocket_of(p);
+    if (ws->route->encoding)
+        return deliver_encoded(ws, t, offset);
+    chunk *image = ws->deflate ? deflated_image(ws, t, offset) : NULL;
+    if (!image)
+        image = plain_image(ws, t, offset);
+    return image ? write_image(ws, image) : -ENOMEM;
+}
+
+int websocket_gap(peer *p, topic *t, uint64_t next)
+{
+    websocket *ws = websocket_of(p);
+    char id[CURSOR_BYTES];
+    buf text = {0};
+    if (!ws->route->encoding || !ws->route->encoding->gap)
+        return 0;
+    int error = ws->route->encoding->gap(&text, topic_name(t), (str){id, cursor_put(topic_cursor_before(t, next), id)});
+    if (!error)
+        error = websocket_say(p, buf_str(&text));
+    buf_done(&text);
+    return error;
+}
+
+int websocket_ping(peer *p, str payload)
+{
+    websocket *ws = websocket_of(p);
+    ws->pinged_us = loop_clock_us();
+    return websocket_put_frame(ws, WS_PING, payload);
+}
+
+int websocket_put_close(websocket *ws, int code, str reason)
+{
+    char payload[WS_MAX_CONTROL_BYTES];
+    size_t len = ws_close_put(code == WS_CODE_NONE ? 0 : code, reason.at, reason.len, payload);
+    return websocket_put_frame(ws, WS_CLOSE, (str){payload, len});
+}
