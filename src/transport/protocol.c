@@ -29,31 +29,14 @@ static size_t envelope_limit(size_t data_bytes)
 static int init_websocket(topics_route *route)
 {
     static const char *const subprotocols[] = {"weft.v1", NULL};
-    const weft_topics_options *o = &route->options;
-    weft_websocket_options options = {
-        .user = o->user,
-        .peer_bytes = o->peer_bytes,
-        .open = o->open,
-        .close = o->close,
-        .subprotocols = subprotocols,
-        .origins = o->origins,
-        .max_message_bytes = envelope_limit(o->max_message_bytes),
-        .max_queued_bytes = o->max_queued_bytes,
-        .ping_interval_ms = o->ping_interval_ms,
-        .ping_timeout_ms = o->ping_timeout_ms,
-        .deflate = o->deflate,
-        .max_messages_per_s = o->max_messages_per_s,
-        .max_bytes_per_s = o->max_bytes_per_s,
-    };
-    websocket_route *carrier = websocket_route_new(&options);
+    size_t most = envelope_limit(route->options.max_message_bytes);
+    websocket_route *carrier = topics_route_websocket(route, subprotocols, most);
     if (!carrier)
         return -ENOMEM;
     carrier->encoding = &encoding_envelope;
     carrier->format = WIRE_ENVELOPE_WEBSOCKET;
     carrier->needs = "this path speaks weft.v1, which a client offers in Sec-WebSocket-Protocol\n";
     carrier->attach = attach;
-    carrier->owner = route;
-    route->websocket = carrier;
     return 0;
 }
 

@@ -283,28 +283,11 @@ void topic_resource_get(exchange *e, const weft_request *request, void *user)
 
 static int init_websocket(topics_route *route)
 {
-    const weft_topics_options *o = &route->options;
-    weft_websocket_options options = {
-        .user = o->user,
-        .peer_bytes = o->peer_bytes,
-        .open = o->open,
-        .close = o->close,
-        .origins = o->origins,
-        .max_message_bytes = o->max_message_bytes,
-        .max_queued_bytes = o->max_queued_bytes,
-        .ping_interval_ms = o->ping_interval_ms,
-        .ping_timeout_ms = o->ping_timeout_ms,
-        .deflate = o->deflate,
-        .max_messages_per_s = o->max_messages_per_s,
-        .max_bytes_per_s = o->max_bytes_per_s,
-    };
-    websocket_route *r = websocket_route_new(&options);
-    if (!r)
+    websocket_route *carrier = topics_route_websocket(route, NULL, route->options.max_message_bytes);
+    if (!carrier)
         return -ENOMEM;
-    r->format = WIRE_WEBSOCKET;
-    r->attach = attach;
-    r->owner = route;
-    route->websocket = r;
+    carrier->format = WIRE_WEBSOCKET;
+    carrier->attach = attach;
     return 0;
 }
 

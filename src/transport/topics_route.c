@@ -87,6 +87,30 @@ static int copy_options(const weft_topics_options *from, weft_topics_options *to
     return error | texts_copy(from->origins, &to->origins);
 }
 
+websocket_route *topics_route_websocket(topics_route *route, const char *const *subprotocols, size_t max_message_bytes)
+{
+    const weft_topics_options *o = &route->options;
+    weft_websocket_options options = {
+        .user = o->user,
+        .peer_bytes = o->peer_bytes,
+        .open = o->open,
+        .close = o->close,
+        .subprotocols = subprotocols,
+        .origins = o->origins,
+        .max_message_bytes = max_message_bytes,
+        .max_queued_bytes = o->max_queued_bytes,
+        .ping_interval_ms = o->ping_interval_ms,
+        .ping_timeout_ms = o->ping_timeout_ms,
+        .deflate = o->deflate,
+        .max_messages_per_s = o->max_messages_per_s,
+        .max_bytes_per_s = o->max_bytes_per_s,
+    };
+    route->websocket = websocket_route_new(&options);
+    if (route->websocket)
+        route->websocket->owner = route;
+    return route->websocket;
+}
+
 topics_route *topics_route_new(const weft_topics_options *options)
 {
     topics_route *route = mem_zero(sizeof *route);

@@ -23,6 +23,9 @@ typedef struct {
 /** What is wrong with the options, as a half-sentence; NULL for nothing. Static. */
 const char *topics_options_problem(const weft_topics_options *options);
 
+/** Its WebSockets, whose owner it is: with the options that it shares with the other carriers. `subprotocols` may be NULL. NULL: no memory. */
+websocket_route *topics_route_websocket(topics_route *route, const char *const *subprotocols, size_t max_message_bytes);
+
 /** One reference. NULL: no memory. Whoever makes one sets up its carriers. */
 topics_route *topics_route_new(const weft_topics_options *options);
 

@@ -3,12 +3,25 @@
 #include "base/mem.h"
 #include <stdatomic.h>
 
-enum { N_BITS = WS_DEFLATE_MAX_BITS + 1 };
+enum {
+    N_BITS = WS_DEFLATE_MAX_BITS + 1,
+    MEMO_MAX_BYTES = 16 * 1024, /* of a message whose frame is kept */
+};
+
+/* The frame that a shared compressor has made last: a program that sends one message to many peers, one by one, has it compressed once. */
+typedef struct {
+    chunk *payload, *owner; /* what it was made of, and where it lies; NULL: there is none */
+    str frame;
+    ws_opcode opcode;
+    uint8_t bits;
+    bool may_end;
+} frame_memo;
 
 /* What the connections of one loop share. */
 struct deflate_stock {
     ws_compressor *compressors[N_BITS][2]; /* by window bits, and whether a message may end its stream */
     ws_inflater *spare;
+    frame_memo memo;
     uint64_t n_compressed;
 };
 
@@ -64,11 +77,19 @@ void websocket_deflate_free(hub *h, websocket_deflate *d)
     mem_free(d);
 }
 
+static void memo_drop(const hub *h, frame_memo *memo)
+{
+    chunk_unref(&h->loop->blocks, memo->payload);
+    chunk_unref(&h->loop->blocks, memo->owner);
+    *memo = (frame_memo){0};
+}
+
 void websocket_deflate_done(hub *h)
 {
     deflate_stock *stock = h->deflate;
     if (!stock)
         return;
+    memo_drop(h, &stock->memo);
     for (int bits = 0; bits < N_BITS; bits++)
         for (int i = 0; i < 2; i++)
             ws_compressor_free(stock->compressors[bits][i]);
@@ -126,10 +147,38 @@ static bool make_frame(hub *h, ws_compressor *c, ws_opcode opcode, str payload, 
     return true;
 }
 
+static bool memo_is_of(const frame_memo *memo, const websocket_deflate *d, ws_opcode opcode, str payload)
+{
+    return memo->payload && memo->opcode == opcode && memo->bits == d->agreed.server_bits &&
+           memo->may_end == may_end(d) && str_equal((str){memo->payload->bytes, memo->payload->len}, payload);
+}
+
+/* Without memory nothing is kept. */
+static void memo_keep(hub *h, const websocket_deflate *d, ws_opcode opcode, str payload, const websocket_frame *made)
+{
+    frame_memo *memo = &h->deflate->memo;
+    memo_drop(h, memo);
+    chunk *copy = payload.len <= MEMO_MAX_BYTES ? chunk_new(&h->loop->blocks, payload.len) : NULL;
+    if (!copy)
+        return;
+    memcpy(copy->bytes, payload.at, payload.len);
+    copy->len = payload.len;
+    *memo = (frame_memo){copy, chunk_ref(made->owner), made->bytes, opcode, d->agreed.server_bits, may_end(d)};
+}
+
 bool websocket_deflate_frame(hub *h, websocket_deflate *d, ws_opcode opcode, str payload, websocket_frame *ret_frame)
 {
-    ws_compressor *c = d->agreed.server_no_context ? shared_compressor(h, d) : own_compressor(d);
-    return make_frame(h, c, opcode, payload, ret_frame);
+    const frame_memo *memo = &h->deflate->memo;
+    if (!d->agreed.server_no_context)
+        return make_frame(h, own_compressor(d), opcode, payload, ret_frame);
+    if (memo_is_of(memo, d, opcode, payload)) {
+        *ret_frame = (websocket_frame){chunk_ref(memo->owner), memo->frame};
+        return true;
+    }
+    if (!make_frame(h, shared_compressor(h, d), opcode, payload, ret_frame))
+        return false;
+    memo_keep(h, d, opcode, payload, ret_frame);
+    return true;
 }
 
 /* An empty one says that there is nothing to gain, so that nobody tries again. NULL: no memory. */

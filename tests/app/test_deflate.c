@@ -590,6 +590,43 @@ static void deflate__compresses_a_broadcast_once_for_each_way(void **state)
         leave(&clients[i]);
 }
 
+/* So many messages are sent back to these, one by one, with so many compressions. */
+static void expect_compressions(client *clients, size_t n, uint64_t expected)
+{
+    uint64_t before = websocket_deflate_count(&app->hub);
+    for (size_t i = 0; i < n; i++) {
+        send_deflated(&clients[i], CLIENT_BINARY, large, 1000);
+        expect_message(&clients[i], CLIENT_BINARY, true, large, 1000);
+    }
+    assert_int_equal(websocket_deflate_count(&app->hub) - before, expected);
+}
+
+/* Programs go through their clients and send each the same. */
+static void deflate__compresses_the_same_message_once_in_a_row(void **state)
+{
+    (void)state;
+    const char *ten_bits = "permessage-deflate; server_max_window_bits=10";
+    serve(&echo_options);
+    client clients[] = {
+        join_as("/", "permessage-deflate", NO_CONTEXTS),
+        join_as("/", "permessage-deflate", NO_CONTEXTS),
+        join_as("/", ten_bits, NO_CONTEXTS "; server_max_window_bits=10"),
+        join_as("/", ten_bits, NO_CONTEXTS "; server_max_window_bits=10"),
+    };
+    fill(false);
+    expect_compressions(clients, N_OF(clients), 2);
+    large[999] ^= 1;
+    expect_compressions(clients, 2, 1); /* another one */
+    expect_compressions(clients, 2, 0);
+    send_deflated(&clients[0], CLIENT_TEXT, "0123456789012345678901234567890123456789012345678901234567890123456789",
+                  70);
+    expect_message(&clients[0], CLIENT_TEXT, true,
+                   "0123456789012345678901234567890123456789012345678901234567890123456789", 70);
+    expect_compressions(clients, 2, 1); /* it was forgotten meanwhile */
+    for (size_t i = 0; i < N_OF(clients); i++)
+        leave(&clients[i]);
+}
+
 /* Routes of topics: on the topic's own path, and in envelopes. */
 static void deflate__serves_topics(void **state)
 {
@@ -772,6 +809,7 @@ int main(void)
         APP_TEST(deflate__fails_what_is_no_deflate),
         APP_TEST(deflate__checks_text_as_it_comes),
         APP_TEST(deflate__stops_a_bomb_at_the_limit),
+        APP_TEST(deflate__compresses_the_same_message_once_in_a_row),
         APP_TEST(deflate__counts_what_a_message_grows_to),
         APP_TEST(deflate__keeps_contexts_where_a_route_asks),
         APP_TEST(deflate__compresses_a_broadcast_once_for_each_way),
