@@ -25,7 +25,7 @@ int weft_subscribe(weft_peer handle, const char *name, const char *from)
 const char *weft_since(weft_peer handle)
 {
     const peer *p = call_here(handle.id, SLOT_PEER, NULL);
-    return p ? p->since : NULL;
+    return p && !p->leaving ? p->text : NULL;
 }
 
 int weft_identify(weft_peer handle, const char *name)

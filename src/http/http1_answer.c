@@ -105,29 +105,25 @@ static int write_answer(http1_connection *c, const answer_head *h, str body, chu
     return error;
 }
 
-/* The limit that a client has reached whose request could not even be served; NULL: it broke other rules. */
-static const char *count_refusal(http1_connection *c, int status, str reason)
+/* The limit that a client has reached whose request could not even be served; none when it broke other rules. */
+static void count_refusal(http1_connection *c, int status, str reason)
 {
-    limits *reached = &c->server->net->limits;
-    switch (status) {
-    case 408:
-        return limit_count(reached, c->incoming ? LIMIT_BODY_RATE : LIMIT_HEAD_TIMEOUT);
-    case 413:
-        return limit_count(reached, strstr(reason.at, "max_message_bytes") ? LIMIT_MESSAGE_BYTES : LIMIT_BODY_BYTES);
-    case 414:
-        return limit_count(reached, LIMIT_LINE_BYTES);
-    case 431:
-        return limit_count(reached, LIMIT_HEAD_BYTES);
-    default:
-        return NULL;
-    }
+    c->limit = 0;
+    if (status == 408)
+        http1_reached(c, c->incoming ? LIMIT_BODY_RATE : LIMIT_HEAD_TIMEOUT);
+    else if (status == 413)
+        http1_reached(c, strstr(reason.at, "max_message_bytes") ? LIMIT_MESSAGE_BYTES : LIMIT_BODY_BYTES);
+    else if (status == 414)
+        http1_reached(c, LIMIT_LINE_BYTES);
+    else if (status == 431)
+        http1_reached(c, LIMIT_HEAD_BYTES);
 }
 
 void http1_refuse(http1_connection *c, int status, str reason)
 {
     bool started = c->exchange && c->exchange->started;
-    c->status = status;
-    c->limit = count_refusal(c, status, reason);
+    c->status = (uint16_t)status;
+    count_refusal(c, status, reason);
     c->why = reason.at;
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
@@ -170,16 +166,18 @@ static void tell_refusal(const http1_connection *c, limit_id limit)
         return;
     c->sink->ops->address(c->sink, address, sizeof address);
     log_line(n->log, WEFT_LOG_INFO, "event=refuse transport=http address=%s status=%d limit=\"%s\"", address, c->status,
-             c->limit);
+             limit_name(limit));
 }
 
 static void note_answer(http1_connection *c, const exchange *e, const http_answer *answer)
 {
-    c->status = answer->status;
+    c->status = (uint16_t)answer->status;
     c->why = "answered";
     if (answer->close || c->incoming || c->server->draining)
         c->keep_alive = false;
-    c->limit = e->blamed ? limit_count(&c->server->net->limits, (limit_id)(e->blamed - 1)) : NULL;
+    c->limit = 0;
+    if (e->blamed)
+        http1_reached(c, (limit_id)(e->blamed - 1));
     if (c->limit && c->keep_alive) /* else the connection's last line says it */
         tell_refusal(c, (limit_id)(e->blamed - 1));
 }

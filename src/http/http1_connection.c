@@ -46,7 +46,7 @@ static void log_close(const http1_connection *c)
         why.len--;
     log_quote(why, words);
     log_line(log, WEFT_LOG_INFO, "event=close transport=http address=%s status=%d reason=\"%s\"%s%s", address,
-             c->status, words, c->limit ? " limit=" : "", c->limit ? c->limit : "");
+             c->status, words, c->limit ? " limit=" : "", c->limit ? limit_name((limit_id)(c->limit - 1)) : "");
 }
 
 void http1_end(http1_connection *c)
@@ -101,7 +101,7 @@ static void idle_deadline(timer *t)
         return;
     }
     c->why = "idle";
-    c->limit = limit_count(&c->server->net->limits, LIMIT_IDLE_TIMEOUT);
+    http1_reached(c, LIMIT_IDLE_TIMEOUT);
     http1_end(c);
 }
 
@@ -549,7 +549,7 @@ static void connection_gone(void *owner, int error)
 {
     http1_connection *c = owner;
     c->why = error == -ETIMEDOUT ? "write timeout" : "lost";
-    c->limit = error == -ETIMEDOUT ? limit_name(LIMIT_WRITE_TIMEOUT) : NULL;
+    c->limit = error == -ETIMEDOUT ? LIMIT_WRITE_TIMEOUT + 1 : 0; /* the stream has counted it */
     http1_exchange_gone(c);
     log_close(c);
     http1_let_go(c);

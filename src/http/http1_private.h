@@ -34,18 +34,18 @@ typedef struct {
     http1_head *head;         /* of the request being read; NULL between requests */
     http1_incoming *incoming; /* NULL when no body is being read */
     exchange *exchange;       /* waits for its answer */
-    bool keep_alive;          /* after the answer to the exchange */
-    bool head_only;           /* the request being read is HEAD, as far as is known: a refusal has no body either */
-    bool minor_0;             /* it is HTTP/1.0 */
-    bool chunked;             /* its started answer is */
-    bool sending_file;
-    bool paused;
-    bool eof;    /* nothing more will come */
-    bool served; /* a request was answered here before */
-    int status;  /* of the latest answer; 0: none */
+    const char *why;          /* static: what the log says of its end */
     uint32_t head_block_bytes;
-    const char *why;   /* static: what the log says of its end */
-    const char *limit; /* static: the setting that its latest answer is due to; NULL: none */
+    uint16_t status;     /* of the latest answer; 0: none */
+    uint8_t limit;       /* one more than the limit_id that its latest answer is due to; 0: none */
+    bool keep_alive : 1; /* after the answer to the exchange */
+    bool head_only : 1;  /* the request being read is HEAD, as far as is known: a refusal has no body either */
+    bool minor_0 : 1;    /* it is HTTP/1.0 */
+    bool chunked : 1;    /* its started answer is */
+    bool sending_file : 1;
+    bool paused : 1;
+    bool eof : 1;    /* nothing more will come */
+    bool served : 1; /* a request was answered here before */
 } http1_connection;
 
 extern const exchange_ops http1_exchange_ops;
@@ -54,6 +54,13 @@ extern const exchange_ops http1_exchange_ops;
 extern const sink_ops http1_body_sink_ops;
 
 /* http1_connection.c */
+
+/** Counts a limit; the connection's last line of log names it, unless another answer comes before. */
+static inline void http1_reached(http1_connection *c, limit_id limit)
+{
+    limit_count(&c->server->net->limits, limit);
+    c->limit = (uint8_t)(limit + 1);
+}
 
 void http1_end(http1_connection *c);
 void http1_abort(http1_connection *c);

@@ -20,7 +20,6 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
     p->rules = rules;
     p->task.run = peer_task;
     p->opened_ms = h->loop->now_ms;
-    list_init(&p->timers);
     if (peer_rate_init(p))
         return -ENOMEM;
     p->id = slots_put(h->table, SLOT_PEER, p);
@@ -41,8 +40,10 @@ void peer_open(peer *p)
     p->opened = true;
     if (p->rules->open)
         p->rules->open(peer_handle(p));
-    mem_free(p->since);
-    p->since = NULL;
+    if (p->leaving) /* and the text is the reason already */
+        return;
+    mem_free(p->text);
+    p->text = NULL;
 }
 
 void peer_count_in(peer *p, size_t bytes)
@@ -95,7 +96,8 @@ void peer_leave(peer *p, int code, str reason)
     assert(!p->leaving);
     p->leaving = true;
     p->close_code = (uint16_t)code;
-    p->reason = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
+    mem_free(p->text);
+    p->text = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
     if (p->opened) {
         hub_count_close(&p->hub->counts, code);
         log_leave(p, code, reason);
@@ -112,15 +114,14 @@ void peer_leave(peer *p, int code, str reason)
 static void peer_finish(peer *p)
 {
     if (p->opened && p->rules->close)
-        p->rules->close(peer_handle(p), p->close_code, str_from(p->reason));
+        p->rules->close(peer_handle(p), p->close_code, str_from(p->text));
     peer_timers_drop(p);
     peer_rate_done(p);
     loop_undefer(p->hub->loop, &p->task);
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
     p->hub->counts.traffic[p->ops->transport].n_peers--;
-    mem_free(p->reason);
-    mem_free(p->since);
+    mem_free(p->text);
     mem_free(p->subject);
     mem_free(p->identity);
     p->id = 0;

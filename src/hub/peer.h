@@ -92,13 +92,13 @@ struct peer {
     peer_handler *handler; /* NULL: what comes is the program's */
     loop_task task;
     subscription *subscriptions;
-    peer_rate *rate;  /* what it has sent of late; NULL: nobody counts */
-    list_node timers; /* of weft_peer_after() */
-    void *data;       /* weft_data() */
+    peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
+    struct program_timer *timers; /* of weft_peer_after(), the latest first; NULL for none */
+    void *data;                   /* weft_data() */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t opened_ms;
-    char *reason;   /* of close; owned */
-    char *since;    /* the cursor that the client came with, until `open` was called; owned, NULL for none */
+    char *
+        text; /* until `open` was called the cursor that the client came with, then the reason of close; owned, NULL for none */
     char *subject;  /* of the client's certificate; owned, NULL for none */
     char *identity; /* what presence lists; owned, NULL: not known yet */
     uint16_t n_subscriptions, n_lagging;

@@ -4,19 +4,24 @@
 #include "hub/topic.h"
 #include "loop/slots.h"
 
-typedef struct {
+typedef struct program_timer program_timer;
+
+struct program_timer {
     timer clock;
     hub *hub;
-    peer *peer; /* NULL: the application's */
-    list_node siblings;
+    peer *peer;                  /* NULL: the application's */
+    program_timer *next, **link; /* of the same peer; link: what points at this one */
     uint64_t id;
     timer_spec spec;
-} program_timer;
+};
 
 static void timer_free(program_timer *t)
 {
     loop_cancel(t->hub->loop, &t->clock);
-    list_remove(&t->siblings);
+    if (t->link)
+        *t->link = t->next;
+    if (t->next)
+        t->next->link = t->link;
     slots_remove(t->hub->table, t->id);
     mem_free(t);
 }
@@ -48,6 +53,15 @@ static void timer_fired(timer *clock)
         spec.peer_fn(peer_handle(p), spec.user);
 }
 
+static void link_to_peer(program_timer *t, peer *p)
+{
+    t->next = p->timers;
+    t->link = &p->timers;
+    p->timers = t;
+    if (t->next)
+        t->next->link = &t->next;
+}
+
 weft_timer hub_timer_start(hub *h, peer *p, const timer_spec *spec)
 {
     program_timer *t = mem_new(sizeof *t);
@@ -60,7 +74,7 @@ weft_timer hub_timer_start(hub *h, peer *p, const timer_spec *spec)
         return (weft_timer){0};
     }
     if (p)
-        list_append(&p->timers, &t->siblings);
+        link_to_peer(t, p);
     loop_arm(h->loop, &t->clock, spec->ms, timer_fired);
     return (weft_timer){t->id};
 }
@@ -76,8 +90,8 @@ int hub_timer_cancel(hub *h, weft_timer handle)
 
 void peer_timers_drop(peer *p)
 {
-    for (list_node *node; (node = list_first(&p->timers));)
-        timer_free(CONTAINER(node, program_timer, siblings));
+    while (p->timers)
+        timer_free(p->timers);
 }
 
 static void drop_one(void *value, void *user)

@@ -306,14 +306,14 @@ static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str fr
         return NULL;
     if (data_bytes)
         s->peer.data = (char *)s + room;
-    if (from.at && !(s->peer.since = mem_copy_text(from.at, from.len)))
+    if (from.at && !(s->peer.text = mem_copy_text(from.at, from.len)))
         goto fail;
     if (peer_init(&s->peer, h, kind->transport == WEFT_TRANSPORT_SSE ? &sse_ops : &line_ops, &kind->rules))
         goto fail;
     return s;
 
 fail:
-    mem_free(s->peer.since);
+    mem_free(s->peer.text);
     mem_free(s);
     return NULL;
 }

@@ -126,10 +126,10 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
         return NULL;
     s->kind = kind;
     s->task.run = answer_task;
-    s->peer.since = from.at ? mem_copy_text(from.at, from.len) : NULL;
+    s->peer.text = from.at ? mem_copy_text(from.at, from.len) : NULL;
     if (kind->rules.peer_bytes)
         s->peer.data = (char *)s + room;
-    if ((from.at && !s->peer.since) || session_add(h, &s->session, &s->peer, kind->route))
+    if ((from.at && !s->peer.text) || session_add(h, &s->session, &s->peer, kind->route))
         goto fail;
     if (peer_init(&s->peer, h, &poll_session_ops, &kind->rules))
         goto fail;
@@ -141,7 +141,7 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
 
 fail:
     session_remove(h, &s->session);
-    mem_free(s->peer.since);
+    mem_free(s->peer.text);
     mem_free(s);
     return NULL;
 }

@@ -35,9 +35,9 @@ static void look_at_since(client *c, const char *what)
 {
     const peer *p = &c->line->peer;
     if (strcmp(what, "open") == 0)
-        assert_string_equal(p->since, "5f1d07a3c2be-42");
+        assert_string_equal(p->text, "5f1d07a3c2be-42");
     else
-        assert_null(p->since);
+        assert_null(p->text);
 }
 
 /* Kept for `open`, and for no longer; a peer that never gets there lets go of it as well. */
@@ -46,8 +46,8 @@ static void peer__has_the_cursor_that_it_came_with_in_open(void **state)
     (void)state;
     client *a = client_new(&usual_rules), *b = client_new(&usual_rules);
     a->act = look_at_since;
-    a->line->peer.since = mem_copy_text("5f1d07a3c2be-42", 15);
-    b->line->peer.since = mem_copy_text("5f1d07a3c2be-42", 15);
+    a->line->peer.text = mem_copy_text("5f1d07a3c2be-42", 15);
+    b->line->peer.text = mem_copy_text("5f1d07a3c2be-42", 15);
     receive(a, "hello");
     cut(b);
     turn();

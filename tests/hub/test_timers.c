@@ -212,7 +212,7 @@ static void peer_timer__knows_its_peer(void **state)
     pass(100);
     assert_fired("a");
     assert_int_equal(cancel(t), WEFT_E_CLOSED);
-    assert_true(list_empty(&c->line->peer.timers));
+    assert_null(c->line->peer.timers);
 }
 
 static void peer_timer__goes_with_its_peer(void **state)
@@ -287,7 +287,7 @@ static void timer__without_memory_is_none(void **state)
         assert_int_equal(peer_after(c, 10, fire_for_peer, "a").id, 0);
         mem_fail_from(0);
     }
-    assert_true(list_empty(&c->line->peer.timers));
+    assert_null(c->line->peer.timers);
     pass(100);
     assert_fired("");
     assert_true(peer_after(c, 10, fire_for_peer, "a").id);

@@ -23,7 +23,7 @@ static int send_text(peer *p, const char *text)
 static void on_open(weft_peer who)
 {
     latest_id = who.id;
-    happened("open%s%s;", latest_peer()->since ? " " : "", latest_peer()->since ? latest_peer()->since : "");
+    happened("open%s%s;", latest_peer()->text ? " " : "", latest_peer()->text ? latest_peer()->text : "");
     if (greeting)
         send_text(latest_peer(), greeting);
 }
