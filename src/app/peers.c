@@ -173,7 +173,7 @@ void *weft_user(weft_peer handle)
 void *weft_data(weft_peer handle)
 {
     const peer *p = peer_of(handle.id, NULL);
-    return p ? p->data : NULL;
+    return p ? peer_data(p) : NULL;
 }
 
 int weft_peer_about_sized(weft_peer handle, weft_peer_info *ret_info, size_t size)
@@ -189,8 +189,8 @@ int weft_peer_about_sized(weft_peer handle, weft_peer_info *ret_info, size_t siz
         .bytes_in = p->bytes_in,
         .bytes_out = p->bytes_out,
     };
-    if (p->subject)
-        memcpy(info.client_subject, p->subject, strlen(p->subject) + 1);
+    if (p->extra && p->extra->subject)
+        memcpy(info.client_subject, p->extra->subject, strlen(p->extra->subject) + 1);
     p->ops->about(p, &info);
     memset(ret_info, 0, size);
     memcpy(ret_info, &info, size < sizeof info ? size : sizeof info);

@@ -51,7 +51,7 @@ void peer_count_in(peer *p, size_t bytes)
     p->messages_in++;
     p->bytes_in += bytes;
     hub_count_in(&p->hub->counts, p->ops->transport, bytes);
-    if (__builtin_expect(p->rate != NULL, 0))
+    if (__builtin_expect(p->extra != NULL, 0) && p->extra->rate)
         peer_rate_count(p, bytes);
 }
 
@@ -122,7 +122,9 @@ static void peer_finish(peer *p)
     p->hub->n_peers--;
     p->hub->counts.traffic[p->ops->transport].n_peers--;
     mem_free(p->text);
-    mem_free(p->subject);
+    if (p->extra)
+        mem_free(p->extra->subject);
+    mem_free(p->extra);
     mem_free(p->identity);
     p->id = 0;
     if (p->ops->free(p))
@@ -132,12 +134,19 @@ static void peer_finish(peer *p)
         p->ops->abort(p);
 }
 
+peer_extra *peer_extra_of(peer *p)
+{
+    if (!p->extra)
+        p->extra = mem_zero(sizeof *p->extra);
+    return p->extra;
+}
+
 void peer_keep_subject(peer *p, const sink *from)
 {
     char text[sizeof((weft_peer_info *)NULL)->client_subject];
     size_t len = from->ops->client_subject(from, text, sizeof text);
-    if (len > 0 && len < sizeof text) /* a part of one may name somebody else */
-        p->subject = mem_copy_text(text, len);
+    if (len > 0 && len < sizeof text && peer_extra_of(p)) /* a part of one may name somebody else */
+        p->extra->subject = mem_copy_text(text, len);
 }
 
 void peer_ended(peer *p)

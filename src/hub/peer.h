@@ -38,6 +38,7 @@ typedef struct {
 /** What a transport does for its peers. None of these calls back. */
 typedef struct {
     weft_transport transport;
+    size_t bytes; /* of the transport\'s own struct; behind it stands the program\'s storage: peer_bytes() */
     int (*send)(peer *p,
                 const weft_message *message); /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
     int (*deliver)(peer *p, topic *t, uint64_t offset); /* a message of the topic; 0 or -ENOMEM */
@@ -84,6 +85,12 @@ enum {
     PAUSED_BY_RATE = 8,    /* it has sent faster than its route allows */
 };
 
+/** Peers are many, and few of them have any of this. */
+typedef struct {
+    peer_rate *rate; /* what it has sent of late; NULL: nobody counts */
+    char *subject;   /* of the client's certificate; owned, NULL for none */
+} peer_extra;
+
 struct peer {
     uint64_t id;
     const peer_ops *ops;
@@ -92,14 +99,12 @@ struct peer {
     peer_handler *handler; /* NULL: what comes is the program's */
     loop_task task;
     subscription *subscriptions;
-    peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
+    peer_extra *extra;            /* what few have; owned, NULL for none of it */
     struct program_timer *timers; /* of weft_peer_after(), the latest first; NULL for none */
-    void *data;                   /* weft_data() */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t opened_ms;
     char *
         text; /* until `open` was called the cursor that the client came with, then the reason of close; owned, NULL for none */
-    char *subject;  /* of the client's certificate; owned, NULL for none */
     char *identity; /* what presence lists; owned, NULL: not known yet */
     uint16_t n_subscriptions, n_lagging;
     uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
@@ -112,6 +117,21 @@ struct peer {
 
 /** As the log and metrics call it: "websocket". */
 const char *transport_name(weft_transport transport);
+
+/** Of the memory for a peer with the program's storage. */
+static inline size_t peer_bytes(const peer_ops *ops, const peer_rules *rules)
+{
+    return rules->peer_bytes ? ((ops->bytes + 15) & ~(size_t)15) + rules->peer_bytes : ops->bytes;
+}
+
+/** weft_data(): NULL when the program wants no storage. */
+static inline void *peer_data(const peer *p)
+{
+    return p->rules->peer_bytes ? (char *)(uintptr_t)p + ((p->ops->bytes + 15) & ~(size_t)15) : NULL;
+}
+
+/** What few peers have, made when there is none. NULL: no memory. */
+peer_extra *peer_extra_of(peer *p);
 
 /** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);

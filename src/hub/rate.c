@@ -17,22 +17,23 @@ int peer_rate_init(peer *p)
     const peer_rules *rules = p->rules;
     if (!rules->max_messages_per_s && !rules->max_bytes_per_s)
         return 0;
-    p->rate = mem_zero(sizeof *p->rate);
-    if (!p->rate)
+    peer_rate *r = peer_extra_of(p) ? mem_zero(sizeof *r) : NULL;
+    if (!r)
         return -ENOMEM;
-    p->rate->peer = p;
-    p->rate->messages_per_s = rules->max_messages_per_s ? rules->max_messages_per_s : BUCKET_MAX_PER_S;
-    p->rate->bytes_per_s = rules->max_bytes_per_s ? rules->max_bytes_per_s : BUCKET_MAX_PER_S;
+    r->peer = p;
+    r->messages_per_s = rules->max_messages_per_s ? rules->max_messages_per_s : BUCKET_MAX_PER_S;
+    r->bytes_per_s = rules->max_bytes_per_s ? rules->max_bytes_per_s : BUCKET_MAX_PER_S;
+    p->extra->rate = r;
     return 0;
 }
 
 void peer_rate_done(peer *p)
 {
-    if (!p->rate)
+    if (!p->extra || !p->extra->rate)
         return;
-    loop_cancel(p->hub->loop, &p->rate->clock);
-    mem_free(p->rate);
-    p->rate = NULL;
+    loop_cancel(p->hub->loop, &p->extra->rate->clock);
+    mem_free(p->extra->rate);
+    p->extra->rate = NULL;
 }
 
 static void go_on(timer *t)
@@ -52,7 +53,7 @@ static void stop(peer_rate *r, uint64_t of_messages_ms, uint64_t of_bytes_ms)
 
 void peer_rate_count(peer *p, size_t bytes)
 {
-    peer_rate *r = p->rate;
+    peer_rate *r = p->extra->rate;
     uint64_t now_ms = p->hub->loop->now_ms;
     if (r->messages.at_ms != now_ms) {
         bucket_leak(&r->messages, r->messages_per_s, now_ms);
@@ -68,7 +69,7 @@ void peer_rate_count(peer *p, size_t bytes)
 
 uint64_t peer_rate_wait_ms(const peer *p)
 {
-    const peer_rate *r = p->rate;
+    const peer_rate *r = p->extra ? p->extra->rate : NULL;
     uint64_t now_ms = p->hub->loop->now_ms;
     return r && timer_armed(&r->clock) && r->clock.at_ms > now_ms ? r->clock.at_ms - now_ms : 0;
 }

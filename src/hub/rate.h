@@ -11,11 +11,11 @@ enum {
     RATE_PAUSE_MS = 100
 }; /* at least: what waits unread is looked at so often, not for each message that has its turn */
 
-/** Sets p->rate when its rules limit it. 0 or -ENOMEM. */
+/** Sets p->extra->rate when its rules limit it. 0 or -ENOMEM. */
 int peer_rate_init(peer *p);
 void peer_rate_done(peer *p);
 
-/** A message has come from a peer whose p->rate is set. */
+/** A message has come from a peer whose p->extra->rate is set. */
 void peer_rate_count(peer *p, size_t bytes);
 
 /** How long it has to wait before another one is taken; 0: not at all. For messages that come by requests, which no pause holds up. */

@@ -133,9 +133,10 @@ static int seal_ticket(ticket_key *key, unsigned char *name, unsigned char *iv, 
     return EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv) == 1 && use_mac_key(mac, key) ? 1 : -1;
 }
 
-/* OpenSSL's answers: 0 for a foreign ticket, 1 for a good one, 2 for one that is to be made anew, -1 for an error. */
-static int open_ticket(tls_context *c, const unsigned char *name, const unsigned char *iv, EVP_CIPHER_CTX *cipher,
-                       EVP_MAC_CTX *mac)
+/* OpenSSL's answers: 0 for a foreign ticket, 1 for a good one, 2 for one that is to be made anew, -1 for an error. A client of TLS 1.3 gets a new one each
+ * time, as it uses each once (RFC 8446 §C.4). */
+static int open_ticket(tls_context *c, bool used_once, const unsigned char *name, const unsigned char *iv,
+                       EVP_CIPHER_CTX *cipher, EVP_MAC_CTX *mac)
 {
     for (int i = 0; i < N_TICKET_KEYS; i++) {
         ticket_key *key = &c->keys[i];
@@ -143,7 +144,7 @@ static int open_ticket(tls_context *c, const unsigned char *name, const unsigned
             continue;
         if (EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key->cipher, iv) != 1 || !use_mac_key(mac, key))
             return -1;
-        return i ? 2 : 1;
+        return i || used_once ? 2 : 1;
     }
     return 0;
 }
@@ -154,7 +155,8 @@ static int on_ticket(SSL *ssl, unsigned char *name, unsigned char *iv, EVP_CIPHE
     tls_context *c = SSL_CTX_get_app_data(SSL_get_SSL_CTX(ssl));
     pthread_mutex_lock(&c->lock);
     rotate_when_due(c);
-    int result = seal ? seal_ticket(&c->keys[0], name, iv, cipher, mac) : open_ticket(c, name, iv, cipher, mac);
+    int result = seal ? seal_ticket(&c->keys[0], name, iv, cipher, mac)
+                      : open_ticket(c, SSL_version(ssl) == TLS1_3_VERSION, name, iv, cipher, mac);
     pthread_mutex_unlock(&c->lock);
     return result;
 }

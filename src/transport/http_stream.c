@@ -288,10 +288,11 @@ static void http_stream_about(const peer *p, weft_peer_info *ret_info)
 
 #define STREAM_OPS(name)                                                                                               \
     {                                                                                                                  \
-        .transport = (name), .send = http_stream_send, .deliver = http_stream_deliver, .begin = http_stream_begin,     \
-        .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping, .close = http_stream_close,          \
-        .abort = http_stream_abort, .pause = http_stream_pause, .queued = http_stream_queued,                          \
-        .notify = http_stream_notify, .about = http_stream_about, .free = http_stream_free,                            \
+        .transport = (name), .bytes = sizeof(http_stream), .send = http_stream_send, .deliver = http_stream_deliver,   \
+        .begin = http_stream_begin, .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping,          \
+        .close = http_stream_close, .abort = http_stream_abort, .pause = http_stream_pause,                            \
+        .queued = http_stream_queued, .notify = http_stream_notify, .about = http_stream_about,                        \
+        .free = http_stream_free,                                                                                      \
     }
 
 static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREAM_OPS(WEFT_TRANSPORT_STREAM);
@@ -300,15 +301,13 @@ static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREA
 
 static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str from)
 {
-    size_t own = sizeof(http_stream), room = (own + 15) & ~(size_t)15, data_bytes = kind->rules.peer_bytes;
-    http_stream *s = mem_zero(data_bytes ? room + data_bytes : own);
+    const peer_ops *ops = kind->transport == WEFT_TRANSPORT_SSE ? &sse_ops : &line_ops;
+    http_stream *s = mem_zero(peer_bytes(ops, &kind->rules));
     if (!s)
         return NULL;
-    if (data_bytes)
-        s->peer.data = (char *)s + room;
     if (from.at && !(s->peer.text = mem_copy_text(from.at, from.len)))
         goto fail;
-    if (peer_init(&s->peer, h, kind->transport == WEFT_TRANSPORT_SSE ? &sse_ops : &line_ops, &kind->rules))
+    if (peer_init(&s->peer, h, ops, &kind->rules))
         goto fail;
     return s;
 

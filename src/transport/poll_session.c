@@ -120,15 +120,12 @@ static void keep_wait(poll_session *s, int64_t wait_ms)
 
 peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request *request, str from)
 {
-    size_t room = (sizeof(poll_session) + 15) & ~(size_t)15;
-    poll_session *s = mem_zero(room + kind->rules.peer_bytes);
+    poll_session *s = mem_zero(peer_bytes(&poll_session_ops, &kind->rules));
     if (!s)
         return NULL;
     s->kind = kind;
     s->task.run = answer_task;
     s->peer.text = from.at ? mem_copy_text(from.at, from.len) : NULL;
-    if (kind->rules.peer_bytes)
-        s->peer.data = (char *)s + room;
     if ((from.at && !s->peer.text) || session_add(h, &s->session, &s->peer, kind->route))
         goto fail;
     if (peer_init(&s->peer, h, &poll_session_ops, &kind->rules))
@@ -505,6 +502,7 @@ static void poll_session_about(const peer *p, weft_peer_info *ret_info)
 
 static const peer_ops poll_session_ops = {
     .transport = WEFT_TRANSPORT_LONG_POLL,
+    .bytes = sizeof(poll_session),
     .send = poll_session_send,
     .deliver = poll_session_deliver,
     .gap = poll_session_gap,

@@ -46,13 +46,10 @@ static void cut_connection(websocket *ws)
 
 websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol)
 {
-    size_t room = (sizeof(websocket) + 15) & ~(size_t)15;
-    websocket *ws = mem_zero(room + route->rules.peer_bytes);
+    websocket *ws = mem_zero(peer_bytes(&websocket_peer_ops, &route->rules));
     if (!ws)
         return NULL;
     ws->route = route;
-    if (route->rules.peer_bytes)
-        ws->peer.data = (char *)ws + room;
     if (subprotocol.len && !(ws->subprotocol = mem_copy_text(subprotocol.at, subprotocol.len)))
         goto fail;
     ws_decoder_init(&ws->decoder, WS_SERVER, route->options.max_message_bytes);
@@ -237,6 +234,7 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
 
 static const peer_ops websocket_peer_ops = {
     .transport = WEFT_TRANSPORT_WEBSOCKET,
+    .bytes = sizeof(websocket),
     .send = websocket_send,
     .deliver = websocket_deliver,
     .gap = websocket_gap,

@@ -543,7 +543,7 @@ static void message_rate__costs_nothing_without_a_limit(void **state)
     send_numbers(fd, 100, 16);
     CLIENT_UNTIL(n_messages == 100);
     peer *p = slots_get(&app->table, latest.id, SLOT_PEER);
-    assert_null(p->rate);
+    assert_null(p->extra);
     client_leave(fd);
 }
 

@@ -121,12 +121,12 @@ static void sse__ends_when_the_client_goes(void **state)
 typedef struct {
     char text[100];
     uint64_t number;
-} peer_data;
+} own_data;
 
 static void check_data(weft_peer who)
 {
     weft_peer_info info;
-    peer_data *data = weft_data(who);
+    own_data *data = weft_data(who);
     on_open(who);
     happened("%d %d %d %d ", data->number == 0 && data->text[99] == 0, weft_user(who) == results, weft_of(who) == app,
              ((uintptr_t)data & 15) == 0);
@@ -139,7 +139,7 @@ static void check_data(weft_peer who)
 static void about_latest(void)
 {
     weft_peer_info info;
-    const peer_data *data = weft_data(latest);
+    const own_data *data = weft_data(latest);
     assert_int_equal(weft_peer_about(latest, &info), 0);
     happened("%d:%d:%d:%d ", (int)info.messages_out, (int)info.bytes_out, (int)info.messages_in, (int)data->number);
 }
@@ -157,7 +157,7 @@ static void sse__knows_its_peer(void **state)
 {
     (void)state;
     weft_sse_options options = {
-        .open = check_data, .close = about_in_close, .user = results, .peer_bytes = sizeof(peer_data)};
+        .open = check_data, .close = about_in_close, .user = results, .peer_bytes = sizeof(own_data)};
     assert_int_equal(weft_stream(app, "/lines", &options), 0);
     serve_sse(&options);
     int fd = sse_open("/", "");

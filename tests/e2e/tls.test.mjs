@@ -98,6 +98,23 @@ function clients() {
         await becomesTrue(() => /event=tls address=127\.0\.0\.1:\d+ reason="[^"]*unknown ca"/.test(server.stderr));
     });
 
+    it('gives a new ticket with each resumed connection of TLS 1.3, as each is for one use', async (t) => {
+        const { made, server } = await serveTls(t);
+        let session;
+        for (let i = 0; i < 4; i++) {
+            const socket = tls.connect({
+                port: Number(new URL(server.url).port), host: '127.0.0.1', servername: 'localhost', ca: made.ca,
+                minVersion: 'TLSv1.3', session,
+            });
+            t.after(() => socket.destroy());
+            const ticket = once(socket, 'session');
+            await within(once(socket, 'secureConnect'), () => 'a handshake');
+            assert.equal(socket.isSessionReused(), i > 0);
+            [session] = await within(ticket, () => 'a ticket');
+            socket.destroy();
+        }
+    });
+
     it('s_client resumes, in both versions', async (t) => {
         const { made, server } = await serveTls(t);
         for (const version of ['-tls1_2', '-tls1_3']) {

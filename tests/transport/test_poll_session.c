@@ -687,7 +687,7 @@ static void poll_session__is_a_peer_like_any(void **state)
     weft_peer_info info = {0};
     open_objects("");
     peer *p = latest_peer();
-    assert_non_null(p->data);
+    assert_non_null(peer_data(p));
     p->ops->about(p, &info);
     assert_int_equal(info.transport, WEFT_TRANSPORT_LONG_POLL);
     assert_string_equal(info.address, "unix");
