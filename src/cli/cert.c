@@ -56,13 +56,22 @@ static int read_arguments(wish *w, char **argv)
 
 /* --------------------------------------------------------------------------------------------------------------- files */
 
+/* The words for errno behind a path. */
+static const char *cannot_be_written(char *room, size_t bytes)
+{
+    snprintf(room, bytes, "cannot be written: %s", strerror(errno));
+    return room;
+}
+
 /* A new file: the key of a real certificate is not to be lost by this. */
 static FILE *make_file(const char *path, mode_t mode)
 {
+    char words[128];
     int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (!file)
-        complain(path, errno == EEXIST ? "is there already; --out DIR takes another place" : strerror(errno));
+        complain(path, errno == EEXIST ? "is there already; --out DIR takes another place"
+                                       : cannot_be_written(words, sizeof words));
     if (!file && fd >= 0)
         close(fd);
     return file;
@@ -71,6 +80,7 @@ static FILE *make_file(const char *path, mode_t mode)
 static int write_files(const wish *w, const char *const *names)
 {
     const char *problem = NULL;
+    mkdir(w->folder, 0755); /* if it is not there; what else is wrong with it the first file tells */
     FILE *certificate = make_file(w->certificate, 0644), *key = certificate ? make_file(w->key, 0600) : NULL;
     bool good = key && certificate_write(names, certificate, key, &problem);
     if (certificate)

@@ -64,6 +64,14 @@ function cert() {
         assert.match(made.stdout, /curl --cacert/);
     });
 
+    it('makes the folder, and says what it cannot write', async (t) => {
+        const folder = path.join(folderOf(t), 'made');
+        assert.equal((await weft(t, ['cert', '--out', folder]))[0], 'status 0');
+        assert.ok(statSync(path.join(folder, 'cert.pem')).isFile());
+        const [how, , stderr] = await weft(t, ['cert', '--out', path.join(folder, 'no', 'where')]);
+        assert.deepEqual([how, stderr], ['status 1', `weft cert: ${folder}/no/where/cert.pem cannot be written: No such file or directory\n`]);
+    });
+
     it('writes over nothing', async (t) => {
         const made = await certificate(t);
         const [how, stdout, stderr] = await weft(t, ['cert', '--out', made.folder]);
