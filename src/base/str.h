@@ -49,6 +49,11 @@ static inline bool str_equal_nocase(str a, str b)
     return true;
 }
 
+static inline bool str_begins_nocase(str s, str start)
+{
+    return s.len >= start.len && str_equal_nocase((str){s.at, start.len}, start);
+}
+
 /** Without spaces and tabs at both ends. */
 static inline str str_trim(str s)
 {

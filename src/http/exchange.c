@@ -46,7 +46,7 @@ static bool is_reserved(str name)
     for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
         if (str_equal_nocase(name, reserved[i]))
             return true;
-    return name.len >= 14 && str_equal_nocase((str){name.at, 14}, STR("sec-websocket-"));
+    return str_begins_nocase(name, STR("sec-websocket-"));
 }
 
 bool exchange_field_allowed(str name, str value)
@@ -239,7 +239,7 @@ weft_str weft_request_query_value(const weft_request *request, const char *name)
 static bool is_form(str type)
 {
     str form = STR("application/x-www-form-urlencoded");
-    if (type.len < form.len || !str_equal_nocase((str){type.at, form.len}, form))
+    if (!str_begins_nocase(type, form))
         return false;
     return type.len == form.len || type.at[form.len] == ';' || type.at[form.len] == ' ';
 }

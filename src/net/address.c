@@ -78,7 +78,7 @@ static int look_up(str host, str port, address ret_addresses[ADDRESS_MAX], const
 
 static bool take_prefix(str *s, str prefix)
 {
-    if (s->len < prefix.len || !str_equal_nocase((str){s->at, prefix.len}, prefix))
+    if (!str_begins_nocase(*s, prefix))
         return false;
     *s = (str){s->at + prefix.len, s->len - prefix.len};
     return true;

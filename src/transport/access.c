@@ -18,11 +18,10 @@ static bool same_key(str sent, str known)
 
 access_key access_look(const access_rules *rules, const weft_request *request)
 {
-    str scheme = STR("Bearer"), field = weft_request_header(request, "Authorization");
+    str scheme = STR("Bearer "), field = weft_request_header(request, "Authorization");
     if (!rules->key || !field.at) /* without a key of ours the field is somebody else's: the program's, a proxy's */
         return ACCESS_NO_KEY;
-    if (field.len <= scheme.len || !str_equal_nocase((str){field.at, scheme.len}, scheme) ||
-        field.at[scheme.len] != ' ')
+    if (!str_begins_nocase(field, scheme))
         return ACCESS_WRONG_KEY;
     str sent = str_trim((str){field.at + scheme.len, field.len - scheme.len});
     return same_key(sent, str_from(rules->key)) ? ACCESS_KEY : ACCESS_WRONG_KEY;

@@ -108,31 +108,33 @@ static int http_stream_say(peer *p, str text)
     return put_message(s, &encoding_sse, &(message_text){.data = text, .kind = WEFT_TEXT});
 }
 
+/* Puts a text that was built, unless it could not be. */
+static int put_built(http_stream *s, int error, buf *text)
+{
+    if (!error)
+        error = put_text(s, buf_str(text));
+    buf_done(text);
+    return error;
+}
+
 static int http_stream_begin(peer *p, topic *t, uint64_t next)
 {
-    http_stream *s = http_stream_of(p);
+    const encoding *how = kind_of(http_stream_of(p))->encoding;
     char place[CURSOR_BYTES];
     buf text = {0};
-    if (!kind_of(s)->encoding->begin)
+    if (!how->begin)
         return 0;
-    int error = kind_of(s)->encoding->begin(&text, (str){place, cursor_put(topic_cursor_before(t, next), place)});
-    if (!error)
-        error = put_text(s, buf_str(&text));
-    buf_done(&text);
-    return error;
+    int error = how->begin(&text, (str){place, cursor_put(topic_cursor_before(t, next), place)});
+    return put_built(http_stream_of(p), error, &text);
 }
 
 static int http_stream_gap(peer *p, topic *t, uint64_t next)
 {
-    http_stream *s = http_stream_of(p);
+    const encoding *how = kind_of(http_stream_of(p))->encoding;
     char place[CURSOR_BYTES];
     buf text = {0};
-    size_t len = cursor_put(topic_cursor_before(t, next), place);
-    int error = kind_of(s)->encoding->gap(&text, topic_name(t), (str){place, len});
-    if (!error)
-        error = put_text(s, buf_str(&text));
-    buf_done(&text);
-    return error;
+    int error = how->gap(&text, topic_name(t), (str){place, cursor_put(topic_cursor_before(t, next), place)});
+    return put_built(http_stream_of(p), error, &text);
 }
 
 /* --------------------------------------------------------------------------------------------------- when to return */

@@ -4,17 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-static bool begins_with(str text, str start)
-{
-    return text.len >= start.len && str_equal_nocase((str){text.at, start.len}, start);
-}
-
 /* What a body is. What says that it is text has to be; what only may be is looked at. */
 static weft_kind kind_of(str type, str body)
 {
     if (topic_media_is_json(type))
         return WEFT_JSON;
-    if (begins_with(type, STR("text/")))
+    if (str_begins_nocase(type, STR("text/")))
         return WEFT_TEXT;
     if (type.len && !str_equal_nocase(type, STR("application/x-www-form-urlencoded")))
         return WEFT_BINARY;
