@@ -53,7 +53,7 @@ static int add_servers(weft *app, const char *path, topics_route *route, const s
                         .method = "POST",
                         .serve = by->post,
                         .max_body_bytes = limit,
-                        .too_large = "the message is too large (option: max_message_bytes)\n",
+                        .body_is_message = true,
                     });
     return error;
 }

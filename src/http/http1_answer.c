@@ -105,25 +105,11 @@ static int write_answer(http1_connection *c, const answer_head *h, str body, chu
     return error;
 }
 
-/* The limit that a client has reached whose request could not even be served; none when it broke other rules. */
-static void count_refusal(http1_connection *c, int status, str reason)
-{
-    c->limit = 0;
-    if (status == 408)
-        http1_reached(c, c->incoming ? LIMIT_BODY_RATE : LIMIT_HEAD_TIMEOUT);
-    else if (status == 413)
-        http1_reached(c, strstr(reason.at, "max_message_bytes") ? LIMIT_MESSAGE_BYTES : LIMIT_BODY_BYTES);
-    else if (status == 414)
-        http1_reached(c, LIMIT_LINE_BYTES);
-    else if (status == 431)
-        http1_reached(c, LIMIT_HEAD_BYTES);
-}
-
-void http1_refuse(http1_connection *c, int status, str reason)
+/* c->limit is set. */
+static void refuse(http1_connection *c, int status, str reason)
 {
     bool started = c->exchange && c->exchange->started;
     c->status = (uint16_t)status;
-    count_refusal(c, status, reason);
     c->why = reason.at;
     http_answer answer = {.status = status, .type = STR("text/plain; charset=utf-8")};
     answer_head head = {.what = &answer, .fields = STR(""), .length = (int64_t)reason.len, .close = true};
@@ -133,6 +119,33 @@ void http1_refuse(http1_connection *c, int status, str reason)
         http1_abort(c);
     else
         http1_end(c);
+}
+
+/* The limit that a client has reached whose request could not even be served; none when it broke other rules. */
+static void count_refusal(http1_connection *c, int status)
+{
+    c->limit = 0;
+    if (status == 408)
+        http1_reached(c, c->incoming ? LIMIT_BODY_RATE : LIMIT_HEAD_TIMEOUT);
+    else if (status == 414)
+        http1_reached(c, LIMIT_LINE_BYTES);
+    else if (status == 431)
+        http1_reached(c, LIMIT_HEAD_BYTES);
+}
+
+void http1_refuse(http1_connection *c, int status, str reason)
+{
+    count_refusal(c, status);
+    refuse(c, status, reason);
+}
+
+void http1_refuse_body(http1_connection *c, const http_route *route)
+{
+    bool is_message = route->spec.body_is_message;
+    http1_reached(c, is_message ? LIMIT_MESSAGE_BYTES : LIMIT_BODY_BYTES);
+    refuse(c, 413,
+           is_message ? STR("the message is too large (option: max_message_bytes)\n")
+                      : STR("the request body is too large (option: max_body_bytes)\n"));
 }
 
 int http1_say_continue(http1_connection *c)

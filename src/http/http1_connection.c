@@ -431,7 +431,10 @@ static size_t take_request(http1_connection *c, const http1_incoming *taken, con
         int status = begin_body(c, &in, at, rest == 0);
         if (status) {
             pool_put(blocks, in.head, in.head_block_bytes);
-            http1_refuse(c, status, str_from(http1_body_refusal(in.route, status)));
+            if (status == 413)
+                http1_refuse_body(c, in.route);
+            else
+                http1_refuse(c, status, STR("out of memory\n"));
             return len;
         }
         if (!in.streamed)

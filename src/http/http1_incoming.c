@@ -25,13 +25,6 @@ static void check_rate(timer *t)
     loop_arm(c->server->net->loop, t, RATE_WINDOW_S * 1000, check_rate);
 }
 
-const char *http1_body_refusal(const http_route *route, int status)
-{
-    if (status != 413)
-        return "out of memory\n";
-    return route->spec.too_large ? route->spec.too_large : "the request body is too large (option: max_body_bytes)\n";
-}
-
 int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at)
 {
     loop *l = c->server->net->loop;
@@ -121,8 +114,10 @@ size_t http1_incoming_data(http1_connection *c, const char *at, size_t len)
             break;
         if (result == HTTP1_BODY_BAD) {
             http1_body_decoder bad = c->incoming->decoder;
-            http1_refuse(c, bad.status,
-                         str_from(bad.status == 413 ? http1_body_refusal(c->incoming->route, 413) : bad.reason));
+            if (bad.status == 413)
+                http1_refuse_body(c, c->incoming->route);
+            else
+                http1_refuse(c, bad.status, str_from(bad.reason));
             return len;
         }
         if (take_piece(c, piece)) {

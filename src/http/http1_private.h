@@ -84,9 +84,6 @@ void http1_serve(http1_connection *c, weft_request *request);
 
 /* http1_incoming.c */
 
-/** What a client is told whose body the route will not take: static. */
-const char *http1_body_refusal(const http_route *route, int status);
-
 /** Begins a body whose head (len head_len, at `at`) was taken off the connection; takes the head on success, unless the body is streamed. 0 or
  * -ENOMEM. */
 int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const char *at);
@@ -100,6 +97,9 @@ void http1_incoming_free(http1_connection *c);
 
 /** Answers a request that breaks the rules, and closes; cuts when its answer is under way. `reason` is a sentence for people. */
 void http1_refuse(http1_connection *c, int status, str reason);
+
+/** The same for a body that is larger than its route takes: 413. */
+void http1_refuse_body(http1_connection *c, const http_route *route);
 
 /** Writes "100 Continue". 0 or -ENOMEM. */
 int http1_say_continue(http1_connection *c);

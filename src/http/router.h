@@ -24,8 +24,7 @@ typedef struct {
     void (*drain)(exchange *e, void *user); /* a streamed answer may go on */
     void (*gone)(exchange *e, void *user);  /* the client has gone before its answer was whole */
     size_t max_body_bytes;
-    const char *
-        too_large; /* static: what a client is told whose body is larger; NULL: the usual, which names max_body_bytes */
+    bool body_is_message;       /* the setting behind max_body_bytes is called max_message_bytes */
     const char *const *origins; /* owned by user: as weft_route_options has it */
     bool guards_reads;          /* pages of other origins that are not listed get 403 for GET and HEAD too */
     void *user;
