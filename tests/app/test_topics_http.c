@@ -144,6 +144,34 @@ static void topics__take_messages_up_to_the_limit(void **state)
     client_expect_end(fd);
 }
 
+/* Each byte arrives alone. */
+static int ask_slowly(const char *request)
+{
+    int fd = client_connect(url);
+    for (; *request; request++) {
+        client_write(fd, request, 1);
+        assert_int_equal(weft_step(app, 1000), 1); /* until it is there */
+    }
+    return fd;
+}
+
+static void topics__may_be_asked_byte_by_byte(void **state)
+{
+    (void)state;
+    serve_open_topics();
+    assert_int_equal(answered(ask_slowly("POST /topics/t HTTP/1.1\r\nHost: localhost\r\nWeft-Event: e\r\n"
+                                         "Content-Length: 5\r\n\r\nhello")),
+                     201);
+    assert_int_equal(
+        answered(ask_slowly("POST /topics HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                            "Transfer-Encoding: chunked\r\n\r\n"
+                            "1d\r\n[{\"topic\":\"t\",\"data\":[1, 2]}]\r\n0\r\n\r\n")),
+        201);
+    assert_int_equal(answered(ask_slowly("GET /topics/t?since=start HTTP/1.1\r\nHost: localhost\r\n\r\n")), 200);
+    assert_non_null(strstr(client_bytes, "\"event\":\"e\",\"type\":\"text\",\"data\":\"hello\""));
+    assert_non_null(strstr(client_bytes, "\"type\":\"json\",\"data\":[1,2]"));
+}
+
 /* ------------------------------------------------------------------------------------------------------------ names */
 
 static void topics__have_the_rest_of_the_path_for_a_name(void **state)
@@ -636,6 +664,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         APP_TEST(topics__are_published_to_by_post),
+        APP_TEST(topics__may_be_asked_byte_by_byte),
         APP_TEST(topics__count_polls_that_wait_as_subscribers),
         APP_TEST(topics__take_a_body_for_what_its_type_says),
         APP_TEST(topics__name_the_event),
