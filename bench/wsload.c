@@ -54,7 +54,7 @@ static const char USAGE[] =
     "  -t SECS     measured window (5)             -w SECS   warm-up before it (1)\n"
     "  -b          binary frames instead of text   --raw     plain TCP, no WebSocket\n"
     "  --tls       TLS (certificate not checked)   --sio     Socket.IO 4 over WebSocket\n"
-    "  --deflate   offer permessage-deflate, send compressed JSON text\n"
+    "  --deflate   offer permessage-deflate, send compressed JSON text, each message unlike the ones before\n"
     "  --context   with --deflate: the server may keep a context (what comes back is not inflated)\n"
     "  --pid PID   server process to charge (repeatable)\n"
     "  --core N    also report busy time of core N (includes interrupts)\n"
@@ -256,6 +256,7 @@ struct conn {
     uint64_t frame_rem, msg_off;
     size_t soff, pend; /* ring offset / bytes still to send */
     uint32_t rvar;     /* variant expected next */
+    uint32_t svar;     /* variant sent next */
     uint32_t ts_r, ts_w;
     uint64_t *ts; /* send times, DEPTH entries */
     SSL *ssl;
@@ -275,10 +276,12 @@ static struct conn *conns;
 static int nconns, nready, conn_base, epfd;
 static SSL_CTX *tls_ctx;
 static uint8_t *rbuf; /* shared receive buffer */
-#define RBUF (1u << 20)
-static uint8_t *ring;   /* DEPTH frames, twice */
-static uint8_t **plain; /* DEPTH expected payloads */
-static size_t framelen, ringlen, paylen;
+#define RBUF   (1u << 20)
+#define N_JSON 256      /* messages of --deflate: more than a window holds */
+static uint8_t *ring;   /* a frame of each variant, twice */
+static uint8_t **plain; /* their payloads */
+static size_t *framelen, ringlen, paylen;
+static uint32_t nvariants; /* DEPTH, or more */
 static uint64_t messages, deliveries, checked, bad, errors, bytes_in, lost, doubled, misordered;
 static bool measuring, loading;
 static const char SIO_PRE[] = "42[\"echo\",\"";
@@ -361,7 +364,11 @@ static void send_more(struct conn *c, unsigned k, uint64_t t)
         if (++c->ts_w == (uint32_t)o.depth)
             c->ts_w = 0;
     }
-    c->pend += k * framelen;
+    for (unsigned i = 0; i < k; i++) {
+        c->pend += framelen[c->svar];
+        if (++c->svar == nvariants)
+            c->svar = 0;
+    }
     flush_out(c);
 }
 
@@ -416,13 +423,15 @@ static void fill(uint8_t *p, size_t n, int variant)
     }
 }
 
-static void fill_json(uint8_t *p, size_t n)
+/* Records of the same shape, whose numbers differ from variant to variant. */
+static void fill_json(uint8_t *p, size_t n, unsigned variant)
 {
     size_t l = 0;
-    for (unsigned i = 0; l < n; i++) {
+    for (unsigned i = variant * 131, first = i; l < n; i++) {
         char b[128];
-        int k = snprintf(b, sizeof b, "%s{\"id\":%u,\"user\":\"user%u\",\"price\":%u.%02u,\"ok\":true}", i ? "," : "[",
-                         1000 + i * 17, (i * 7919) % 997, (i * 31) % 1000, (i * 13) % 100);
+        int k = snprintf(b, sizeof b, "%s{\"id\":%u,\"user\":\"user%u\",\"price\":%u.%02u,\"ok\":%s}",
+                         i > first ? "," : "[", 1000 + i * 17, (i * 7919) % 997, (i * 31) % 1000, (i * 13) % 100,
+                         i % 3 ? "true" : "false");
         for (int j = 0; j < k && l < n; j++)
             p[l++] = (uint8_t)b[j];
     }
@@ -431,24 +440,26 @@ static void fill_json(uint8_t *p, size_t n)
 static void build_ring(void)
 {
     paylen = o.size + (o.sio ? SIO_PRELEN + 2 : 0);
-    plain = calloc((size_t)o.depth, sizeof *plain);
+    nvariants = (uint32_t)(o.deflate && o.depth < N_JSON ? N_JSON : o.depth);
+    plain = calloc(nvariants, sizeof *plain);
+    framelen = calloc(nvariants, sizeof *framelen);
     size_t cap = paylen + 64;
-    ring = malloc(2 * cap * (size_t)o.depth);
+    ring = malloc(2 * cap * nvariants);
     uint8_t *comp = malloc(cap + 1024);
     size_t off = 0;
-    for (int v = 0; v < o.depth; v++) {
+    for (int v = 0; v < (int)nvariants; v++) {
         plain[v] = malloc(paylen + 1);
         if (o.sio) {
             memcpy(plain[v], SIO_PRE, SIO_PRELEN);
             fill(plain[v] + SIO_PRELEN, o.size, v);
             memcpy(plain[v] + SIO_PRELEN + o.size, "\"]", 2);
         } else if (o.deflate)
-            fill_json(plain[v], paylen);
+            fill_json(plain[v], paylen, (unsigned)v);
         else
             fill(plain[v], paylen, v);
         if (o.raw) {
             memcpy(ring + off, plain[v], paylen);
-            framelen = paylen;
+            framelen[v] = paylen;
         } else if (o.deflate) {
             z_stream z = {0};
             deflateInit2(&z, 6, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY);
@@ -457,11 +468,11 @@ static void build_ring(void)
             z.next_out = comp;
             z.avail_out = (uInt)(cap + 1024);
             deflate(&z, Z_SYNC_FLUSH);
-            framelen = make_frame(ring + off, o.binary ? 2 : 1, true, comp, z.total_out - 4);
+            framelen[v] = make_frame(ring + off, o.binary ? 2 : 1, true, comp, z.total_out - 4);
             deflateEnd(&z);
         } else
-            framelen = make_frame(ring + off, o.binary ? 2 : 1, false, plain[v], paylen);
-        off += framelen;
+            framelen[v] = make_frame(ring + off, o.binary ? 2 : 1, false, plain[v], paylen);
+        off += framelen[v];
     }
     ringlen = off;
     memcpy(ring + ringlen, ring, ringlen);
@@ -662,7 +673,7 @@ static void on_message(struct conn *c)
     }
     if (++c->ts_r == (uint32_t)o.depth)
         c->ts_r = 0;
-    if (++c->rvar == (uint32_t)o.depth)
+    if (++c->rvar == nvariants)
         c->rvar = 0;
 }
 
@@ -700,7 +711,7 @@ static void payload(struct conn *c, const uint8_t *p, size_t n)
         z.next_out = out;
         z.avail_out = (uInt)paylen + 64;
         inflate(&z, Z_SYNC_FLUSH);
-        if (z.total_out != paylen || memcmp(out, plain[0], paylen))
+        if (z.total_out != paylen || memcmp(out, plain[c->rvar], paylen))
             bad++;
         inflateEnd(&z);
     }
@@ -1429,6 +1440,15 @@ static void report(const char *unit, uint64_t count, const struct usage *a, cons
     printf("bad %llu err %llu\n", (unsigned long long)bad, (unsigned long long)errors);
 }
 
+/* No two connections send the same message at the same time, as far as there are variants. */
+static void begin_at(struct conn *c, uint32_t variant)
+{
+    c->svar = c->rvar = variant;
+    c->soff = 0;
+    for (uint32_t v = 0; v < variant; v++)
+        c->soff += framelen[v];
+}
+
 static void run_echo(void)
 {
     struct usage a, b;
@@ -1436,8 +1456,10 @@ static void run_echo(void)
     loading = true;
     uint64_t t0 = now_ns();
     for (int i = 0; i < nconns; i++)
-        if (conns[i].fd >= 0)
+        if (conns[i].fd >= 0) {
+            begin_at(&conns[i], (uint32_t)i % nvariants);
             send_more(&conns[i], (unsigned)o.depth, t0);
+        }
     while (now_ns() < t0 + (uint64_t)(o.warm * 1e9))
         loop_once(10);
     read_usage(&a);

@@ -102,37 +102,48 @@ static chunk *cork_with_room(net *n, size_t len)
     return fresh;
 }
 
-static int push_copy(stream *s, str bytes)
+/* One behind the other; the first may be empty. */
+static void put_both(char *at, str head, str body)
 {
-    chunk *copy = chunk_new(&s->net->loop->blocks, bytes.len);
+    if (head.len)
+        memcpy(at, head.at, head.len);
+    if (body.len)
+        memcpy(at + head.len, body.at, body.len);
+}
+
+static int push_copy(stream *s, str head, str body)
+{
+    size_t len = head.len + body.len;
+    chunk *copy = chunk_new(&s->net->loop->blocks, len);
     if (!copy)
         return -ENOMEM;
-    memcpy(copy->bytes, bytes.at, bytes.len);
-    copy->len = bytes.len;
-    int error = queue_push(s, copy->bytes, bytes.len, copy);
+    put_both(copy->bytes, head, body);
+    copy->len = len;
+    int error = queue_push(s, copy->bytes, len, copy);
     chunk_unref(&s->net->loop->blocks, copy);
     return error;
 }
 
 /* Copies small bytes into the cork; the last span grows when it ends where the cork does. */
-static int push_small(stream *s, str bytes)
+static int push_small(stream *s, str head, str body)
 {
-    if (bytes.len > NET_CORK_BYTES) /* a head to which a program added many fields */
-        return push_copy(s, bytes);
-    chunk *cork = cork_with_room(s->net, bytes.len);
+    size_t len = head.len + body.len;
+    if (len > NET_CORK_BYTES) /* a head to which a program added many fields */
+        return push_copy(s, head, body);
+    chunk *cork = cork_with_room(s->net, len);
     if (!cork)
         return -ENOMEM;
     char *at = cork->bytes + cork->len;
     write_queue *q = s->queue;
     span *last = q && q->n > q->first ? &q->spans[q->n - 1] : NULL;
     if (last && last->owner == cork && last->at + last->len == at) {
-        last->len += bytes.len;
-        stream_count_queued(s, bytes.len);
-    } else if (queue_push(s, at, bytes.len, cork)) {
+        last->len += len;
+        stream_count_queued(s, len);
+    } else if (queue_push(s, at, len, cork)) {
         return -ENOMEM;
     }
-    memcpy(at, bytes.at, bytes.len);
-    cork->len += bytes.len;
+    put_both(at, head, body);
+    cork->len += len;
     return 0;
 }
 
@@ -154,18 +165,23 @@ static bool small_and_many(const stream *s, str body)
     return body.len < REFERENCE_BYTES && (s->stalled || (q && q->n - q->first >= N_IOV));
 }
 
+static bool is_copied(const stream *s, const sink_piece *piece)
+{
+    str body = piece->body;
+    return body.len < NET_COPY_BELOW_BYTES && (!piece->owner || !body.len || small_and_many(s, body));
+}
+
+/* One that is not copied for being small. */
 static int push_body(stream *s, str body, chunk *owner)
 {
     net *n = s->net;
-    if (owner && !small_and_many(s, body))
+    if (owner)
         return queue_push(s, body.at, body.len, owner);
-    if (body.len < NET_COPY_BELOW_BYTES)
-        return push_small(s, body);
     if (in_message(n, body))
         return queue_push(s, body.at, body.len, n->message);
     if (s == n->reading && in_receive_buffer(n, body))
         return queue_push(s, body.at, body.len, NULL);
-    return push_copy(s, body);
+    return push_copy(s, STR(""), body);
 }
 
 /* Puts the head where the caller has left room for it, so that both are one span. */
@@ -182,16 +198,24 @@ static bool stays_in_place(const stream *s, str body)
     return body.len >= NET_COPY_BELOW_BYTES && (in_message(n, body) || (s == n->reading && in_receive_buffer(n, body)));
 }
 
+static int push_piece(stream *s, const sink_piece *piece)
+{
+    if (piece->head.len + piece->body.len == 0)
+        return 0;
+    if (is_copied(s, piece))
+        return push_small(s, piece->head, piece->body);
+    if (piece->room_in_front && stays_in_place(s, piece->body))
+        return push_body(s, join_in_front(piece), piece->owner);
+    if (piece->head.len && push_small(s, piece->head, STR("")))
+        return -ENOMEM;
+    return push_body(s, piece->body, piece->owner);
+}
+
 int stream_write(sink *base, const sink_piece *piece)
 {
     stream *s = stream_of(base);
-    str body = piece->body;
     assert(!s->file);
-    if (piece->room_in_front && stays_in_place(s, body))
-        body = join_in_front(piece);
-    else if (piece->head.len && push_small(s, piece->head))
-        return -ENOMEM;
-    if (body.len && push_body(s, body, piece->owner))
+    if (push_piece(s, piece))
         return -ENOMEM;
     if (s != s->net->reading)
         stream_mark_dirty(s);

@@ -12,6 +12,7 @@
 typedef struct tls_context tls_context;
 typedef struct ssl_ctx_st tls_certificates; /* counted by OpenSSL: connections keep theirs when a reload swaps them */
 typedef struct ssl_st tls_ssl;
+typedef struct bio_st tls_bio;
 
 enum {
     TLS_PROBLEM_BYTES = 512,

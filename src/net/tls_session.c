@@ -11,7 +11,8 @@
 
 static int give_input(BIO *bio, char *at, size_t len, size_t *ret_len)
 {
-    tls_session *t = BIO_get_data(bio);
+    const tls_buffers *shared = BIO_get_data(bio);
+    tls_session *t = shared->current;
     size_t n = t->input.len < len ? t->input.len : len;
     BIO_clear_retry_flags(bio);
     if (n == 0) {
@@ -26,9 +27,9 @@ static int give_input(BIO *bio, char *at, size_t len, size_t *ret_len)
 
 static int take_output(BIO *bio, const char *at, size_t len, size_t *ret_len)
 {
-    tls_session *t = BIO_get_data(bio);
+    tls_buffers *shared = BIO_get_data(bio);
     BIO_clear_retry_flags(bio);
-    if (buf_put(&t->shared->out, at, len))
+    if (buf_put(&shared->out, at, len))
         return 0;
     *ret_len = len;
     return 1;
@@ -56,48 +57,51 @@ static void make_method(void)
 /* OpenSSL refuses to renegotiate by an alert, and would go on refusing for as long as somebody asks. */
 static void on_info(const SSL *ssl, int where, int alert)
 {
-    tls_session *t = SSL_get_app_data(ssl);
+    const tls_buffers *shared = BIO_get_data(SSL_get_rbio(ssl));
     if ((where & SSL_CB_WRITE_ALERT) == SSL_CB_WRITE_ALERT && (alert & 0xFF) == SSL_AD_NO_RENEGOTIATION)
-        t->renegotiates = true;
+        shared->current->renegotiates = true;
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- life */
 
 tls_buffers *tls_buffers_new(void)
 {
+    pthread_once(&once, make_method);
     tls_buffers *shared = mem_new(sizeof *shared);
-    if (shared)
-        shared->out = (buf){0};
+    BIO *bio = shared && method ? BIO_new(method) : NULL;
+    if (!bio) {
+        mem_free(shared);
+        return NULL;
+    }
+    shared->current = NULL;
+    shared->out = (buf){0};
+    shared->bio = bio;
+    BIO_set_data(bio, shared);
+    BIO_set_init(bio, 1);
     return shared;
 }
 
 void tls_buffers_free(tls_buffers *shared)
 {
-    if (shared)
-        buf_done(&shared->out);
+    if (!shared)
+        return;
+    BIO_free(shared->bio);
+    buf_done(&shared->out);
     mem_free(shared);
 }
 
 tls_session *tls_session_new(tls_context *c, tls_buffers *shared)
 {
-    pthread_once(&once, make_method);
     tls_session *t = mem_zero(sizeof *t);
-    BIO *bio = t && method ? BIO_new(method) : NULL;
-    if (!bio) {
+    if (t)
+        t->ssl = tls_context_connect(c);
+    if (!t || !t->ssl) {
         mem_free(t);
         return NULL;
     }
     t->shared = shared;
-    t->ssl = tls_context_connect(c);
-    if (!t->ssl) {
-        BIO_free(bio);
-        mem_free(t);
-        return NULL;
-    }
-    BIO_set_data(bio, t);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(t->ssl, bio, bio);
-    SSL_set_app_data(t->ssl, t);
+    BIO_up_ref(shared->bio);
+    SSL_set_bio(t->ssl, shared->bio, shared->bio);
     SSL_set_info_callback(t->ssl, on_info);
     return t;
 }
@@ -145,6 +149,7 @@ tls_status tls_session_read(tls_session *t, char *at, size_t room, size_t *ret_l
 {
     tls_status status = TLS_FULL;
     size_t done = 0;
+    t->shared->current = t;
     forget_errors();
     while (status == TLS_FULL && done < room) {
         size_t got = 0;
@@ -162,13 +167,14 @@ tls_status tls_session_read(tls_session *t, char *at, size_t room, size_t *ret_l
 int tls_session_write(tls_session *t, str plain)
 {
     size_t written = 0;
-    forget_errors();
+    t->shared->current = t;
     return SSL_write_ex(t->ssl, plain.at, plain.len, &written) == 1 && written == plain.len ? 0 : -ENOMEM;
 }
 
 void tls_session_end(tls_session *t)
 {
     t->ended = true;
+    t->shared->current = t;
     forget_errors();
     SSL_shutdown(t->ssl);
     forget_errors();

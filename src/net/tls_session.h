@@ -14,14 +14,18 @@ enum {
     TLS_RECEIVE_BYTES = 128 * 1024, /* one recv at most */
 };
 
+typedef struct tls_session tls_session;
+
 /** What the connections of one loop share. */
 typedef struct {
     char received[TLS_RECEIVE_BYTES];
     char plain[TLS_RECORD_BYTES]; /* gathered for one record */
-    buf out; /* records for the socket, of the connection that is being worked on; empty between two */
+    tls_session *current;         /* the connection that is being worked on */
+    buf out;                      /* its records for the socket; empty between two */
+    tls_bio *bio;                 /* how OpenSSL reads and writes, whichever it is */
 } tls_buffers;
 
-typedef struct {
+struct tls_session {
     tls_ssl *ssl;
     tls_buffers *shared;
     str input;         /* ciphertext not yet looked at */
@@ -33,7 +37,7 @@ typedef struct {
     bool renegotiates; /* the client asks for what TLS 1.2 calls so */
     bool ended;        /* close_notify has been made */
     bool eof_waits;    /* the peer's came while the owner was paused */
-} tls_session;
+};
 
 typedef enum {
     TLS_MORE,   /* the input is used up */

@@ -104,11 +104,19 @@ static inline uint64_t most_bytes(const ws_decoder *decoder, const frame *f)
     return most < UINT64_MAX / 2 ? most + most / 8 + 64 : most;
 }
 
+/* Each fragment costs a call, however small it is: of messages that are not large so many are taken. */
+static inline bool is_splintered(const ws_decoder *decoder, const frame *f)
+{
+    enum { FREE_FRAGMENTS = 1024, FRAGMENT_BYTES = 16 };
+    return decoder->n_fragments >= FREE_FRAGMENTS &&
+           decoder->n_fragments - FREE_FRAGMENTS >= (decoder->message_bytes + f->len) / FRAGMENT_BYTES;
+}
+
 static inline fault limit_fault(const ws_decoder *decoder, const frame *f, bool length_known)
 {
     if (f->len > most_bytes(decoder, f) - decoder->message_bytes)
         return (fault){WS_CODE_TOO_LARGE, "message too large"};
-    if (length_known && decoder->n_fragments >= 1024 + (decoder->message_bytes + f->len) / 16)
+    if (length_known && is_splintered(decoder, f))
         return (fault){WS_CODE_POLICY, "too many small fragments"};
     return no_fault;
 }

@@ -424,6 +424,73 @@ static void tls__shakes_hands_byte_by_byte(void **state)
     }
 }
 
+/* They share what stands between OpenSSL and a socket: neither gets what is the other's, and one that leaves takes nothing along. */
+static void tls__handshakes_may_overlap(void **state)
+{
+    (void)state;
+    owner *two = &owners[1];
+    open_both(one);
+    open_both(two);
+    while (!client_shake(one) | !client_shake(two)) {
+        client_push(one, 1);
+        client_push(two, 1);
+        turn();
+        client_pull(one);
+        client_pull(two);
+        assert_false(one->cut || two->cut);
+    }
+    client_puts(one, "from one");
+    client_puts(two, "from two");
+    turn();
+    got(one, "from one");
+    got(two, "from two");
+    put_text(one, "to one");
+    put_text(two, "to two");
+    client_gets(two, "to two");
+    client_gets(one, "to one");
+}
+
+static void tls__one_that_leaves_in_its_handshake_is_missed_by_nobody(void **state)
+{
+    (void)state;
+    owner *two = &owners[1];
+    open_both(one);
+    open_both(two);
+    client_shake(one);
+    client_shake(two);
+    turn();
+    close(one->fd);
+    one->fd = -1;
+    turn();
+    assert_string_equal(one->events, "g");
+    assert_true(client_handshake(two));
+    client_puts(two, "here");
+    turn();
+    got(two, "here");
+    put_text(two, "there");
+    client_gets(two, "there");
+}
+
+/* Records that came together, the last one in pieces: what is not whole waits, and nothing that is whole does. */
+static void tls__takes_records_that_come_together(void **state)
+{
+    (void)state;
+    enum { N_RECORDS = 40, RECORD_BYTES = 700 };
+    static char bytes[64 * 1024];
+    connect_both(one);
+    for (size_t i = 0; i < N_RECORDS; i++)
+        assert_int_equal(SSL_write(one->ssl, patterned(N_RECORDS * RECORD_BYTES) + i * RECORD_BYTES, RECORD_BYTES),
+                         RECORD_BYTES);
+    int len = BIO_read(SSL_get_wbio(one->ssl), bytes, sizeof bytes), first = len - 10;
+    assert_int_equal(send(one->fd, bytes, (size_t)first, MSG_NOSIGNAL), first);
+    turn();
+    assert_int_equal(one->got.len, (N_RECORDS - 1) * RECORD_BYTES);
+    assert_int_equal(send(one->fd, bytes + first, 10, MSG_NOSIGNAL), 10);
+    turn();
+    assert_int_equal(one->got.len, N_RECORDS * RECORD_BYTES);
+    assert_memory_equal(one->got.at, patterned(N_RECORDS * RECORD_BYTES), one->got.len);
+}
+
 /* The peer leaves after each number of bytes: nothing is left behind, the owner is told once. */
 static void tls__survives_a_cut_after_every_byte(void **state)
 {
@@ -1106,6 +1173,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TLS_TEST(tls__shakes_hands_and_carries_both_ways),
         TLS_TEST(tls__shakes_hands_byte_by_byte),
+        TLS_TEST(tls__handshakes_may_overlap),
+        TLS_TEST(tls__one_that_leaves_in_its_handshake_is_missed_by_nobody),
+        TLS_TEST(tls__takes_records_that_come_together),
         TLS_TEST(tls__survives_a_cut_after_every_byte),
         TLS_TEST(tls__answers_the_request_behind_a_handshake_in_one_send),
         TLS_TEST(tls__refuses_what_is_too_old),
