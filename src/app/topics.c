@@ -17,8 +17,8 @@ int weft_subscribe(weft_peer handle, const char *name, const char *from)
     error = hub_subscribe(p->hub, p, str_from(name), since_read(str_from(from)), NULL);
     if (!error)
         hub_serve(p->hub, p);
-    else
-        p->hub->limit = NULL; /* is told here, and not with whoever leaves next */
+    else if (error == WEFT_E_TOO_LARGE)
+        peer_refused(p);
     return error;
 }
 

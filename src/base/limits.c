@@ -32,6 +32,7 @@ const char *limit_name(limit_id id)
         [LIMIT_TOPICS] = "max_topics",
         [LIMIT_SUBSCRIPTIONS] = "max_subscriptions",
         [LIMIT_RING] = "ring_messages, ring_bytes",
+        [LIMIT_SESSIONS] = "max_sessions",
     };
     return names[id];
 }

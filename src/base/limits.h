@@ -47,6 +47,7 @@ typedef enum {
     LIMIT_TOPICS,
     LIMIT_SUBSCRIPTIONS,
     LIMIT_RING,
+    LIMIT_SESSIONS,
 
     N_LIMITS,
 } limit_id;

@@ -199,6 +199,10 @@ static weft *make_app(server *v)
         .max_topics = settings_number(s, SET_MAX_TOPICS),
         .max_address_connections = settings_number(s, SET_MAX_ADDRESS_CONNECTIONS),
         .max_address_connects_per_s = settings_number(s, SET_MAX_ADDRESS_CONNECTS_PER_S),
+        .head_timeout_ms = (uint32_t)settings_number(s, SET_HEAD_TIMEOUT),
+        .idle_timeout_ms = (uint32_t)settings_number(s, SET_IDLE_TIMEOUT),
+        .min_body_bytes_per_s = settings_number(s, SET_MIN_BODY_BYTES_PER_S),
+        .write_timeout_ms = (uint32_t)settings_number(s, SET_WRITE_TIMEOUT),
         .trusted_proxies = settings_list(s, SET_TRUSTED_PROXY),
     };
     return weft_new(&options);

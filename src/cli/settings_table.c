@@ -122,6 +122,7 @@ static bool pattern(const setting *row, const char *text, uint64_t *ret_number)
 }
 
 #define NO_FILE_NAME "is not a path in UTF-8 without control characters"
+#define NO_DEADLINE  "is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m"
 #define NO_PATTERN                                                                                                     \
     "is not a pattern of topics: 1 to 255 bytes of UTF-8 without control characters, where * stands for any"
 
@@ -341,6 +342,43 @@ const setting settings_table[N_SETTINGS] = {
                                         .least = 1,
                                         .most = 100000000,
                                         .wrong = "is not a number from 1 to 100000000"},
+    [SET_HEAD_TIMEOUT] = {.name = "head-timeout",
+                          .value = "TIME",
+                          .help = "for a TLS handshake and a request's whole head, which is then answered with 408",
+                          .fallback = "10s",
+                          .otherwise = "10s",
+                          .read = duration,
+                          .least = 1,
+                          .most = 86400000,
+                          .wrong = NO_DEADLINE},
+    [SET_IDLE_TIMEOUT] = {.name = "idle-timeout",
+                          .value = "TIME",
+                          .help = "how long a connection may wait between two requests",
+                          .fallback = "60s",
+                          .otherwise = "60s",
+                          .read = duration,
+                          .least = 1,
+                          .most = 86400000,
+                          .wrong = NO_DEADLINE},
+    [SET_MIN_BODY_BYTES_PER_S] = {.name = "min-body-bytes-per-s",
+                                  .value = "SIZE",
+                                  .help =
+                                      "bytes a second that a request's body must bring, over 10s; slower ones get 408",
+                                  .fallback = "1k",
+                                  .otherwise = "1k",
+                                  .read = size,
+                                  .least = 1,
+                                  .most = (uint64_t)1 << 40,
+                                  .wrong = "is not a size from 1 to 1024G, as 65536, 64k or 1M"},
+    [SET_WRITE_TIMEOUT] = {.name = "write-timeout",
+                           .value = "TIME",
+                           .help = "a client that takes nothing of what waits for it is gone after this",
+                           .fallback = "30s",
+                           .otherwise = "30s",
+                           .read = duration,
+                           .least = 1,
+                           .most = 86400000,
+                           .wrong = NO_DEADLINE},
     [SET_DEFLATE] = {.name = "deflate",
                      .value = "WORD",
                      .help = "on: WebSockets are compressed for clients that offer it; off",

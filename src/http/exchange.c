@@ -122,6 +122,13 @@ int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
 void exchange_blame(exchange *e, limit_id limit)
 {
     e->blamed = (uint8_t)(limit + 1);
+    e->blame_counted = false;
+}
+
+void exchange_blame_counted(exchange *e, limit_id limit)
+{
+    exchange_blame(e, limit);
+    e->blame_counted = true;
 }
 
 int exchange_refuse(exchange *e, int status, str text)

@@ -76,6 +76,7 @@ struct exchange {
     bool closed;             /* it has no handle any more */
     bool want_drain;         /* the route's `drain` is due when the queue has gone down */
     uint8_t blamed;          /* see exchange_blame() */
+    bool blame_counted;
 };
 
 /** What weft_request points at. On the stack of whoever serves the request. */
@@ -127,6 +128,9 @@ int exchange_allow_origin(exchange *e, str origin, const char *const *allowed);
 
 /** The answer that follows is a refusal due to this limit: it is counted and told to the log. */
 void exchange_blame(exchange *e, limit_id limit);
+
+/** The same for one that has been counted already. */
+void exchange_blame_counted(exchange *e, limit_id limit);
 
 /** A plain text answer after which the connection is closed; text.len 0: the status's standard phrase. */
 int exchange_refuse(exchange *e, int status, str text);

@@ -170,8 +170,8 @@ static int finish(http1_connection *c, int error)
     return error;
 }
 
-/* Of a connection that goes on. */
-static void tell_refusal(const http1_connection *c, limit_id limit)
+/* Of a connection that goes on: its last line says it as well, unless this one has. */
+static void tell_refusal(http1_connection *c, limit_id limit)
 {
     net *n = c->server->net;
     char address[64] = "";
@@ -180,6 +180,7 @@ static void tell_refusal(const http1_connection *c, limit_id limit)
     c->sink->ops->address(c->sink, address, sizeof address);
     log_line(n->log, WEFT_LOG_INFO, "event=refuse transport=http address=%s status=%d limit=\"%s\"", address, c->status,
              limit_name(limit));
+    c->limit = 0;
 }
 
 static void note_answer(http1_connection *c, const exchange *e, const http_answer *answer)
@@ -188,10 +189,10 @@ static void note_answer(http1_connection *c, const exchange *e, const http_answe
     c->why = "answered";
     if (answer->close || c->incoming || c->server->draining)
         c->keep_alive = false;
-    c->limit = 0;
-    if (e->blamed)
+    if (e->blamed && !e->blame_counted)
         http1_reached(c, (limit_id)(e->blamed - 1));
-    if (c->limit && c->keep_alive) /* else the connection's last line says it */
+    c->limit = e->blamed;
+    if (c->limit && c->keep_alive)
         tell_refusal(c, (limit_id)(e->blamed - 1));
 }
 

@@ -92,6 +92,13 @@ void http1_go_on_reading(http1_connection *c)
     c->sink->ops->pause(c->sink, false);
 }
 
+static void close_idle(http1_connection *c, limit_id limit)
+{
+    c->why = "idle";
+    http1_reached(c, limit);
+    http1_end(c);
+}
+
 /* A connection is not idle while the client takes an answer: the sink judges how long that may last. */
 static void idle_deadline(timer *t)
 {
@@ -100,9 +107,7 @@ static void idle_deadline(timer *t)
         loop_arm(loop_of(c), t, c->server->idle_timeout_ms, idle_deadline);
         return;
     }
-    c->why = "idle";
-    http1_reached(c, LIMIT_IDLE_TIMEOUT);
-    http1_end(c);
+    close_idle(c, LIMIT_IDLE_TIMEOUT);
 }
 
 void http1_next_request(http1_connection *c)
@@ -308,7 +313,9 @@ static bool admit_client(http1_connection *c, weft_request *request)
     if (admitted.error == WEFT_E_FULL)
         exchange_blame(c->exchange, admitted.limit);
     exchange_add_field(c->exchange, STR("Retry-After"), STR("1"));
-    exchange_refuse(c->exchange, 503, STR("too many connections (option: max_address_connections)\n"));
+    exchange_refuse(c->exchange, 503,
+                    admitted.error == WEFT_E_FULL ? STR("too many connections (option: max_address_connections)\n")
+                                                  : STR("the server is out of memory\n"));
     return false;
 }
 
@@ -451,7 +458,7 @@ static void head_deadline(timer *t)
     if (c->head)
         http1_refuse(c, 408, STR("the request head took too long (option: head_timeout_ms)\n"));
     else
-        idle_deadline(t);
+        close_idle(c, LIMIT_HEAD_TIMEOUT); /* it has never asked, or is in a handshake still */
 }
 
 static bool new_head(http1_connection *c)
@@ -467,12 +474,24 @@ static bool new_head(http1_connection *c)
     return true;
 }
 
+/* It is not lost, and is read from again when its client has taken what waits. */
+static void tell_unsent(const http1_connection *c)
+{
+    net *n = c->server->net;
+    char address[64] = "";
+    const char *limit = limit_count(&n->limits, LIMIT_UNSENT_BYTES);
+    if (!log_wanted(n->log) || !limit_tell(&n->limits, LIMIT_UNSENT_BYTES, n->loop->now_ms))
+        return;
+    c->sink->ops->address(c->sink, address, sizeof address);
+    log_line(n->log, WEFT_LOG_INFO, "event=limit transport=http address=%s limit=\"%s\"", address, limit);
+}
+
 /* An answer is awaited, or the client does not take those that it has: what follows stays where it is, within bounds. */
 static size_t hold_back(http1_connection *c, size_t len)
 {
     if (!c->exchange) {
         if (!c->sending_file)
-            limit_count(&c->server->net->limits, LIMIT_UNSENT_BYTES);
+            tell_unsent(c);
         stop_reading(c);
         c->sink->ops->notify(c->sink);
     } else if (len >= HTTP1_MAX_PIPELINED_BYTES) {

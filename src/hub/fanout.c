@@ -231,6 +231,15 @@ static int append_and_fan_out(topic *t, blob *body, uint64_t except)
     return 0;
 }
 
+/* Nobody is told but the program, and the log. */
+static void tell_refusal(hub *h)
+{
+    net *n = h->net;
+    if (h->limit && log_wanted(n->log) && limit_tell(&n->limits, LIMIT_TOPICS, n->loop->now_ms))
+        log_line(n->log, WEFT_LOG_INFO, "event=limit limit=\"%s\"", h->limit);
+    h->limit = NULL;
+}
+
 int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done)
 {
     topic *t = hub_find_topic(h, name);
@@ -239,7 +248,7 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
         error = hub_topic(h, name, &t);
     if (!t) {
         if (!ret_done)
-            h->limit = NULL; /* nobody is told */
+            tell_refusal(h);
         blob_unref(&h->loop->blocks, body);
         h->counts.n_published += !error;
         return error;

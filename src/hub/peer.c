@@ -211,16 +211,29 @@ void peer_stop_reading(peer *p, uint8_t why, bool stop)
         p->ops->pause(p);
 }
 
-void peer_reached(peer *p, limit_id limit)
+static void tell_limit(peer *p, limit_id limit)
 {
     net *n = p->hub->net;
     weft_peer_info who = {0};
-    const char *name = limit_count(&n->limits, limit);
     if (!log_wanted(n->log) || !limit_tell(&n->limits, limit, n->loop->now_ms))
         return;
     p->ops->about(p, &who);
     log_line(n->log, WEFT_LOG_INFO, "event=limit transport=%s address=%s limit=\"%s\"", transport_name(who.transport),
-             who.address, name);
+             who.address, limit_name(limit));
+}
+
+void peer_reached(peer *p, limit_id limit)
+{
+    limit_count(&p->hub->net->limits, limit);
+    tell_limit(p, limit);
+}
+
+limit_id peer_refused(peer *p)
+{
+    limit_id limit = p->hub->limit == limit_name(LIMIT_TOPICS) ? LIMIT_TOPICS : LIMIT_SUBSCRIPTIONS;
+    p->hub->limit = NULL; /* is told here, and not with whoever leaves next */
+    tell_limit(p, limit);
+    return limit;
 }
 
 /* The program has to wait for `drain`, and what the peer sends meanwhile waits in its socket. */

@@ -164,6 +164,10 @@ void peer_sent(peer *p);
 /** It has reached a limit, and stays: counted, and told to the log now and then. */
 void peer_reached(peer *p, limit_id limit);
 
+/** The hub has just refused it something with WEFT_E_TOO_LARGE, and counted why (h->limit): told to the log now and then, and forgotten. Which limit it
+ * was. */
+limit_id peer_refused(peer *p);
+
 /** Sets or clears a reason not to read. */
 void peer_stop_reading(peer *p, uint8_t why, bool stop);
 

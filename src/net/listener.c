@@ -100,13 +100,15 @@ static void listener_retry(timer *t)
         loop_arm(l->net->loop, t, RETRY_MS, listener_retry);
 }
 
-/* Says 503, as far as the socket takes it at once, and hangs up. A handshake first would cost what is to be saved. */
+/* Says 503, as far as the socket takes it at once, and hangs up: with what has come read away, as an end with unread bytes is a reset, which eats the
+ * answer on some systems. A handshake first would cost what is to be saved. */
 static void turn_away(const listener *l, int fd)
 {
     static const char busy[] = "HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n"
                                "Connection: close\r\n\r\n";
     if (!l->where.tls && send(fd, busy, sizeof busy - 1, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0)
         shutdown(fd, SHUT_WR);
+    (void)!recv(fd, l->net->received, NET_RECEIVE_BYTES, MSG_DONTWAIT);
     close(fd);
 }
 

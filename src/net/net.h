@@ -20,6 +20,7 @@ enum {
     NET_COPY_BELOW_BYTES = 2048,  /* bodies smaller than this are copied rather than sent from where they lie */
     NET_TICK_MS = 1000,           /* how exact the two deadlines below are */
     NET_WRITE_TIMEOUT_MS = 30000, /* a peer that takes nothing for so long is gone, when nobody says another time */
+    NET_HANDSHAKE_US = 4000,      /* of one turn, for TLS handshakes; then those that are left wait for the next */
     NET_LINGER_MS = 2000,         /* how long a closed connection waits for the peer's own end */
 };
 
@@ -40,6 +41,8 @@ typedef struct {
     uint32_t write_timeout_ms;
     addresses addresses;          /* whom connections come from */
     limits limits;                /* that clients have reached */
+    uint64_t handshake_turn;      /* which turn it is, by loop->n_wakes */
+    uint64_t handshake_us;        /* and the time that it gave to handshakes */
     size_t n_streams;             /* all that have a descriptor */
     uint64_t queued_bytes;        /* of all of them */
     uint64_t n_sends, n_receives; /* system calls, for tests and metrics */

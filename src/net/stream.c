@@ -161,11 +161,28 @@ char *stream_receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
     return n->received + *ret_kept;
 }
 
+/* A handshake takes as long as hundreds of messages. So that a crowd of newcomers does not hold up everybody else, a turn has so much time for them
+ * and no more: their sockets stay readable, and epoll tells of them again. */
+static bool receive_handshake(stream *s)
+{
+    net *n = s->net;
+    if (n->handshake_turn != n->loop->n_wakes) {
+        n->handshake_turn = n->loop->n_wakes;
+        n->handshake_us = 0;
+    }
+    if (n->handshake_us >= NET_HANDSHAKE_US)
+        return false;
+    uint64_t began_us = loop_clock_us();
+    bool more = stream_tls_receive(s);
+    n->handshake_us += loop_clock_us() - began_us;
+    return more;
+}
+
 /* True when the buffer was filled, so that there is probably more. */
 static bool receive_once(stream *s)
 {
     if (s->tls)
-        return stream_tls_receive(s);
+        return s->tls->established ? stream_tls_receive(s) : receive_handshake(s);
     size_t kept, room;
     char *at = stream_receive_room(s, &kept, &room);
     assert(room > 0);

@@ -121,11 +121,9 @@ static void refuse(peer *p, str id, str code, const char *message)
 
 static void refuse_limit(peer *p, str id)
 {
-    hub *h = p->hub;
+    const hub *h = p->hub;
     char sentence[REFUSAL_BYTES];
-    bool topics = h->limit && strcmp(h->limit, limit_name(LIMIT_TOPICS)) == 0;
-    h->limit = NULL; /* is told here, and not with whoever leaves next */
-    if (topics)
+    if (peer_refused(p) == LIMIT_TOPICS)
         snprintf(sentence, sizeof sentence, "there are %zu topics already, and may not be more (option: max_topics)",
                  h->max_topics);
     else
@@ -250,6 +248,7 @@ static int publish(peer *p, const envelope *e, publication *ret_done)
 static void refuse_data(peer *p, const envelope *e, size_t limit)
 {
     char sentence[REFUSAL_BYTES];
+    peer_reached(p, LIMIT_MESSAGE_BYTES);
     snprintf(sentence, sizeof sentence, "the data is %zu bytes, and may be %zu (option: max_message_bytes)",
              e->data.len, limit);
     refuse(p, e->id, STR("too-large"), sentence);

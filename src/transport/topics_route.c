@@ -187,6 +187,7 @@ bool topics_refuse_session(exchange *e)
         return false;
     snprintf(sentence, sizeof sentence, "there are %zu sessions already, and may not be more (option: max_sessions)",
              h->max_sessions);
+    exchange_blame(e, LIMIT_SESSIONS);
     topics_refuse(e, 503, sentence);
     return true;
 }
@@ -200,7 +201,7 @@ void topics_refuse_error(exchange *e, hub *h, int error)
     } else if (error == WEFT_E_TOO_LARGE) {
         snprintf(sentence, sizeof sentence, "there are %zu topics already, and may not be more (option: max_topics)",
                  h->max_topics);
-        exchange_blame(e, LIMIT_TOPICS);
+        exchange_blame_counted(e, LIMIT_TOPICS); /* by the hub */
         topics_refuse(e, 503, sentence);
     } else {
         topics_refuse(e, 503, "the server is out of memory");

@@ -114,7 +114,7 @@ void websocket_fail(websocket *ws, int code, const char *reason)
 static void closing_too_long(timer *t)
 {
     websocket *ws = CONTAINER(t, websocket, clock);
-    limit_count(&ws->peer.hub->net->limits, LIMIT_CLOSE_TIMEOUT);
+    peer_reached(&ws->peer, LIMIT_CLOSE_TIMEOUT);
     cut_connection(ws);
 }
 

@@ -69,7 +69,9 @@ static void log__names_no_limit_that_another_call_met(void **state)
     client_expect_close(leaving, 1000);
     client_expect_end(leaving);
     assert_int_equal(count("code=1000"), 1);
-    assert_int_equal(count("limit="), 0);
+    assert_int_equal(count("event=limit transport=websocket address=127.0.0.1:"), 1);
+    assert_int_equal(count("limit=\"max_subscriptions\"\n"), 1);
+    assert_int_equal(count("limit="), 1);
     close(asking);
 }
 

@@ -259,6 +259,59 @@ static void tls__half_a_handshake_has_as_long_as_a_head(void **state)
     assert_in_range(client_now_ms() - began_ms, 200, 5000);
     assert_non_null(strstr(log_text, "the handshake was not finished"));
     CLIENT_UNTIL(app->net.n_streams == 0);
+    assert_int_equal(app->net.limits.n[LIMIT_HEAD_TIMEOUT], 2);
+}
+
+/* ------------------------------------------------------------------------------------------------- many at once */
+
+enum { N_AT_ONCE = 400 };
+
+/* What a client begins with. */
+static size_t make_hello(char *at, size_t room)
+{
+    SSL *ssl = SSL_new(relay_ctx);
+    BIO *out = BIO_new(BIO_s_mem());
+    SSL_set_bio(ssl, BIO_new(BIO_s_mem()), out);
+    SSL_set_connect_state(ssl);
+    SSL_do_handshake(ssl);
+    ERR_clear_error();
+    int len = BIO_read(out, at, (int)room);
+    assert_true(len > 0);
+    SSL_free(ssl);
+    return (size_t)len;
+}
+
+/* A handshake is the dearest thing that a stranger can ask for: many at once must not hold up those who have theirs behind them, or need none. */
+static void tls__handshakes_leave_time_for_others(void **state)
+{
+    (void)state;
+    static int fds[N_AT_ONCE];
+    char hello[2048];
+    size_t hello_len = make_hello(hello, sizeof hello);
+    weft_free(app);
+    app = weft_new(&(weft_options){0});
+    assert_int_equal(weft_websocket(app, "/", &(weft_websocket_options){.message = on_echo}), 0);
+    assert_int_equal(weft_listen(app, "http://127.0.0.1:0", NULL), 0);
+    begin_tls();
+    int plain = client_open(url, "/");
+    url = weft_listening(app, 1);
+    for (size_t i = 0; i < N_AT_ONCE; i++)
+        fds[i] = connect_plain();
+    CLIENT_UNTIL(app->net.n_streams == N_AT_ONCE + 1);
+    for (size_t i = 0; i < N_AT_ONCE; i++)
+        client_write(fds[i], hello, hello_len);
+    uint64_t sends = app->net.n_sends, began_us = loop_clock_us();
+    client_send_text(plain, "hello"); /* it is behind all of them */
+    client_expect_text(plain, "hello");
+    uint64_t answered = app->net.n_sends - sends - 1;
+    print_message("# the echo took %u us; before it %u of %u handshakes were answered\n",
+                  (unsigned)(loop_clock_us() - began_us), (unsigned)answered, (unsigned)N_AT_ONCE);
+    assert_in_range(answered, 1, N_AT_ONCE / 2);
+    for (size_t i = 0; i < N_AT_ONCE; i++) {
+        assert_true(client_wait(fds[i], POLLIN, CLIENT_PATIENCE_MS)); /* all are, some time */
+        close(fds[i]);
+    }
+    close(plain);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- reload */
@@ -350,6 +403,7 @@ static void tls__is_reloaded_by_sighup(void **state)
     (void)state;
     pthread_t thread;
     int result = -1;
+    signal(SIGHUP, SIG_DFL); /* what nohup has ignored stays ignored */
     begin_tls();
     client_steps = NULL;
     assert_int_equal(pthread_create(&thread, NULL, run_until_signal, &result), 0);
@@ -375,6 +429,7 @@ int main(void)
         TLS_TEST(tls__answers_plain_http_on_its_port),
         TLS_TEST(plain__answers_tls_on_its_port),
         TLS_TEST(tls__half_a_handshake_has_as_long_as_a_head),
+        TLS_TEST(tls__handshakes_leave_time_for_others),
         TLS_TEST(tls__serves_fresh_certificates_while_connections_go_on),
         TLS_TEST(tls__keeps_the_old_certificate_when_the_new_one_is_wrong),
         TLS_TEST(tls__is_reloaded_from_any_thread),

@@ -337,6 +337,41 @@ function kinds() {
     });
 }
 
+/** A batch whose second message has not come yet: the server has the first, and waits. */
+async function beginsBatch(t, server) {
+    const client = await openRaw(t, server);
+    const body = '[{"topic":"a","data":"one"},{"topic":"b","data":"two"}]';
+    const whole = request('POST', '/topics', { fields: ['Expect: 100-continue', 'Content-Type: application/json'], body });
+    await client.write(whole.subarray(0, whole.length - body.length));
+    assert.match(await client.until(() => client.incoming.take(client.incoming.length).toString() || undefined, '100'), / 100 /);
+    await client.write(whole.subarray(whole.length - body.length, whole.length - 20));
+    return { client, rest: whole.subarray(whole.length - 20) };
+}
+
+function batches() {
+    it('a batch that is on its way in is taken whole, and answered', async (t) => {
+        const server = await serve(t);
+        const socket = await connect(t, `ws://127.0.0.1:${server.port}/topics/t`);
+        const { client, rest } = await beginsBatch(t, server);
+        const ending = terminate(server);
+        assert.deepEqual(await socket.next(), [GOING_AWAY]); /* so the drain has begun */
+        assert.equal(server.how, undefined, 'the batch goes on');
+        await client.write(rest);
+        const answer = (await client.readRest()).toString();
+        assert.match(answer, /^HTTP\/1\.1 201 [^]*\r\nConnection: close\r\n/);
+        assert.equal(JSON.parse(answer.slice(answer.indexOf('\r\n\r\n'))).published.length, 2);
+        client.leave();
+        assertEarly(await ending);
+    });
+    it('a batch that never becomes whole is cut at the deadline', async (t) => {
+        const server = await serve(t, ['--drain', '1s']);
+        const { client } = await beginsBatch(t, server);
+        server.child.kill('SIGTERM');
+        assert.equal((await client.readRest()).toString(), '');
+        assert.equal(await server.end(LATE_MS), 'status 0');
+    });
+}
+
 /* --------------------------------------------------------------------------------------------------------------- newcomers */
 
 /** A server in the middle of its drain, held there by a client who has not answered yet. */
@@ -562,6 +597,7 @@ describe('drain', { concurrency: 1 }, () => {
     describe('stubborn', { concurrency: 4 }, stubborn);
     describe('many', { concurrency: 1 }, many);
     describe('kinds', { concurrency: 1 }, kinds);
+    describe('batches', { concurrency: 2 }, batches);
     describe('newcomers', { concurrency: 2 }, newcomers);
     describe('transfers', { concurrency: 1 }, transfers);
     describe('http', { concurrency: 1 }, http);

@@ -7,7 +7,7 @@ import path from 'node:path';
 import { describe, it } from 'node:test';
 import { installed } from './support/debian.mjs';
 import { becomesTrue, occupyPort, run, start, within } from './support/program.mjs';
-import { RawWebSocket, TEXT, told } from './support/raw-websocket.mjs';
+import { RawConnection, RawWebSocket, TEXT, told } from './support/raw-websocket.mjs';
 import { environment, folderOf, serve, startWeft, weft } from './support/served.mjs';
 import { connect, refusal } from './support/ws-client.mjs';
 
@@ -331,6 +331,32 @@ function atWork() {
     it('--max-topics', async (t) => {
         const server = await serve(t, ['--max-topics', '2']);
         for (const [name, status] of [['a', 201], ['b', 201], ['c', 503], ['a', 201]]) assert.equal((await post(server, name)).status, status, name);
+        await server.stop();
+    });
+    const raw = async (t, server, text) => {
+        const client = await RawConnection.open(server.port);
+        t.after(() => client.destroy());
+        await client.write(text);
+        return client;
+    };
+    const closes = (t, args, text, answer, limit) => async () => {
+        const server = await serve(t, args);
+        assert.match((await (await raw(t, server, text)).readRest()).toString(), answer);
+        await server.stop();
+        assert.match(server.stderr, new RegExp(`limit=${limit}\\n`));
+    };
+    const slow = ['--head-timeout', '300ms', '--idle-timeout', '400ms', '--min-body-bytes-per-s', '3k'];
+    it('--head-timeout', (t) => closes(t, slow, 'GET /topics/t HTTP/1.1\r\nHost:', /^HTTP\/1\.1 408 /, 'head_timeout_ms')());
+    it('--idle-timeout', (t) => closes(t, slow, 'GET /topics/t HTTP/1.1\r\nHost: localhost\r\n\r\n', /^HTTP\/1\.1 200 (?![^]*HTTP)/, 'idle_timeout_ms')());
+    it('--min-body-bytes-per-s', (t) =>
+        closes(t, slow, `POST /topics/t HTTP/1.1\r\nHost: localhost\r\nContent-Length: 40000\r\n\r\n${'x'.repeat(20_000)}`, /^HTTP\/1\.1 408 /, 'min_body_bytes_per_s')()); /* 2000 a second */
+    it('--write-timeout', async (t) => {
+        const folder = folderOf(t, { large: Buffer.alloc(32 << 20) });
+        const server = await serve(t, [folder, '--write-timeout', '200ms']);
+        const client = await raw(t, server, '');
+        client.socket.pause();
+        await client.write('GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n');
+        assert.ok(await becomesTrue(() => /limit=write_timeout_ms\n/.test(server.stderr)));
         await server.stop();
     });
     const through = (server, fields) => ask(topic(server, 't'), { headers: fields });

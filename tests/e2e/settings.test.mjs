@@ -166,6 +166,10 @@ const wrongValues = {
     'max-bytes-per-s': [['-1', '1025G'], 'is not a size from 0 to 1024G, as 65536, 64k or 1M'],
     'max-address-connections': [['0', 'x'], 'is not a number from 1 to 100000000'],
     'max-address-connects-per-s': [['0', '-1'], 'is not a number from 1 to 100000000'],
+    'head-timeout': [['0', '2d', 'soon', '-1'], 'is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m'],
+    'idle-timeout': [['0', '0s', 'never'], 'is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m'],
+    'min-body-bytes-per-s': [['0', '1025G', '1s'], 'is not a size from 1 to 1024G, as 65536, 64k or 1M'],
+    'write-timeout': [['0', '25h'], 'is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m'],
     'drain': [['2d', 'soon'], 'is not a time up to 1d, as 5, 500ms, 30s or 2m'],
     'loops': [['2', '0', 'all'], 'cannot be: this version runs one loop, so it is 1'],
     'log': [['loud'], 'is not off, error, warning, info or debug'],
@@ -227,7 +231,7 @@ function yaml() {
 
 const FULL = [
     '--files', 'a "b" \\ ü', '--listen=0.0.0.0:8080', '--listen', 'unix:/tmp/a b', '--host', 'a.example', '--trusted-proxy', '10.0.0.0/8', '--trusted-proxy=unix', '--admin', 'unix:/tmp/a b', '--origin', '*', '--subscribe', 'x/*', '--subscribe', '你好 "q"',
-    '--client-publish', '*', '--presence=p/*', '--history=7', '--history-bytes=64k', '--history-age=never', '--slow=latest', '--max-message=2m', '--max-topics=5', '--max-messages-per-s=9', '--max-bytes-per-s=1k', '--max-address-connections=7', '--max-address-connects-per-s=8', '--deflate=on',
+    '--client-publish', '*', '--presence=p/*', '--history=7', '--history-bytes=64k', '--history-age=never', '--slow=latest', '--max-message=2m', '--max-topics=5', '--max-messages-per-s=9', '--max-bytes-per-s=1k', '--max-address-connections=7', '--max-address-connects-per-s=8', '--head-timeout=5s', '--idle-timeout', '2m', '--min-body-bytes-per-s=2k', '--write-timeout=500ms', '--deflate=on',
     '--drain=500ms', '--loops=1', '--log=debug',
 ];
 

@@ -309,9 +309,53 @@ function proxies() {
             });
 }
 
+/* -------------------------------------------------------------------------------------------------------------- the end */
+
+const HELLO = Buffer.from('1603010200010001fc0303', 'hex'); /* the first bytes of a ClientHello of 512 */
+
+/** A connection that has sent these bytes, and the server has them: one that came later is served already. */
+async function begins(t, server, bytes) {
+    const socket = net.connect({ port: server.port, host: '127.0.0.1', allowHalfOpen: true });
+    t.after(() => socket.destroy());
+    await within(once(socket, 'connect'), () => 'a connection');
+    socket.write(bytes);
+    (await shake(t, server.port, { rejectUnauthorized: false })).destroy();
+    return socket;
+}
+
+async function restOf(socket) {
+    const pieces = [];
+    socket.on('data', (piece) => pieces.push(piece)).on('error', () => {});
+    await within(once(socket, socket.readableEnded ? 'close' : 'end'), () => 'an end');
+    return Buffer.concat(pieces);
+}
+
+function ends() {
+    for (const [name, bytes] of [['nothing', ''], ['one byte', HELLO.subarray(0, 1)], ['a part of a ClientHello', HELLO]])
+        it(`SIGTERM with half a handshake open: ${name}`, async (t) => {
+            const { server } = await serveTls(t, '--head-timeout', '1m', '--drain', '30s');
+            const socket = await begins(t, server, bytes);
+            const rest = restOf(socket);
+            const since = Date.now();
+            server.child.kill('SIGTERM');
+            assert.equal((await rest).length, 0, 'nobody is told anything in plain text');
+            assert.equal(await server.end(), 'status 0');
+            assert.ok(Date.now() - since < 10_000, 'nothing is waited for');
+        });
+    it('SIGTERM with half a handshake open: others are told and leave as ever', async (t) => {
+        const { made, server } = await serveTls(t);
+        await begins(t, server, HELLO);
+        const client = await connect(t, `wss://localhost:${server.port}/topics/a`, { ca: made.ca });
+        server.child.kill('SIGTERM');
+        assert.deepEqual(await client.next(), ['close 1001 the server is going away']);
+        assert.equal(await server.end(), 'status 0');
+    });
+}
+
 describe('tls', () => {
     describe('weft cert', cert);
     describe('clients', clients);
     describe('certificates', certificates);
     describe('proxies', proxies);
+    describe('ends', ends);
 });

@@ -445,6 +445,22 @@ static void listener__turns_clients_away_without_descriptors(void **state)
     assert_null(strstr(strchr(log_text, '\n') + 1, "out of file descriptors")); /* said once */
 }
 
+/* Its request has come before it is turned away: the answer is not eaten by a reset. */
+static void listener__turns_away_whoever_has_asked_already(void **state)
+{
+    (void)state;
+    static const char request[] = "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    int error = -1, client = connect_to(&the_listener.where);
+    assert_int_equal(send(client, request, sizeof request - 1, 0), sizeof request - 1);
+    exhaust();
+    while (the_listener.n_shed < 1)
+        assert_int_equal(loop_step(&the_loop, 100), 0);
+    assert_true(turned_away(client));
+    assert_int_equal(getsockopt(client, SOL_SOCKET, SO_ERROR, &error, &(socklen_t){sizeof error}), 0);
+    assert_int_equal(error, 0); /* EPIPE after a reset */
+    close(client);
+}
+
 static void listener__accepts_again_when_there_are_descriptors(void **state)
 {
     (void)state;
@@ -520,6 +536,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(listener__opens_again_at_once, start, stop),
         cmocka_unit_test_setup_teardown(listener__close_before_start, start, stop),
         cmocka_unit_test_setup_teardown(listener__turns_clients_away_without_descriptors, start_exhausted,
+                                        stop_exhausted),
+        cmocka_unit_test_setup_teardown(listener__turns_away_whoever_has_asked_already, start_exhausted,
                                         stop_exhausted),
         cmocka_unit_test_setup_teardown(listener__accepts_again_when_there_are_descriptors, start_exhausted,
                                         stop_exhausted),
