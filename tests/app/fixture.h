@@ -34,6 +34,13 @@ static inline const char *look(void)
     return seen;
 }
 
+/** Steps the application until a callback has told something: however long that takes, over TLS and on a machine that is busy. */
+static inline void await_event(void)
+{
+    while (!*events)
+        assert_int_equal(weft_step(app, 1000), 1);
+}
+
 static inline void on_open(weft_peer who)
 {
     latest = who;

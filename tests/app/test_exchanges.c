@@ -106,6 +106,7 @@ static void exchanges__of_one_connection_are_answered_in_their_order(void **stat
     int fd = client_connect(url);
     client_write_text(fd, "GET /keep HTTP/1.1\r\nHost: localhost\r\n\r\nGET /b HTTP/1.1\r\nHost: localhost\r\n\r\n"
                           "GET /c HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await_event();
     client_expect_silence(fd, 10);
     assert_string_equal(look(), "keep ");
     assert_int_equal(weft_answer(asked, 200, NULL, "a", 1), 0);

@@ -32,6 +32,7 @@ static void sse__begins_with_a_head_a_comment_and_a_time_to_return(void **state)
     assert_string_equal(head_without_date(fd), SSE_HEAD);
     stream_expect(fd, ":\n\n");
     assert_in_range(stream_read_retry(fd), 2000, 3999);
+    await_event();
     client_expect_silence(fd, 20);
     assert_string_equal(look(), "open ");
     stream_leave(fd);
@@ -45,6 +46,7 @@ static void stream__begins_with_a_head_and_an_empty_line(void **state)
     int fd = stream_ask("GET", "/", "");
     assert_string_equal(head_without_date(fd), LINE_HEAD);
     stream_expect(fd, "\n");
+    await_event();
     client_expect_silence(fd, 20);
     assert_string_equal(look(), "open ");
     stream_leave(fd);
@@ -349,6 +351,7 @@ static void sse__drops_what_the_client_says(void **state)
         client_write(fd, noise, sizeof noise);
     weft_send_text(latest, "still here");
     stream_expect(fd, "data: still here\n\n");
+    await_event();
     client_expect_silence(fd, 20);
     assert_string_equal(look(), "open ");
     close(fd);

@@ -276,6 +276,7 @@ static void websocket__holds_back_what_comes_before_the_decision(void **state)
     client_send_text(fd, "first");
     client_send(fd, CLIENT_FIN | CLIENT_BINARY, long_text, BYTES);
     client_send_text(fd, "last");
+    await_event();
     client_expect_silence(fd, 20);
     assert_string_equal(look(), "request: ");
     assert_int_equal(weft_accept(asked, NULL), 0);
@@ -772,6 +773,7 @@ static void websocket__reads_nothing_while_paused(void **state)
     assert_int_equal(results[0] | results[1], 0);
     client_send_text(fd, "one");
     client_send_text(fd, "two");
+    await_event();
     client_expect_silence(fd, 20);
     assert_string_equal(look(), "open ");
     on_loop(resume_latest);
