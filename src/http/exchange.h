@@ -75,8 +75,8 @@ struct exchange {
     bool started;            /* a streamed answer is under way */
     bool closed;             /* it has no handle any more */
     bool want_drain;         /* the route's `drain` is due when the queue has gone down */
-    uint8_t blamed;          /* see exchange_blame() */
-    bool blame_counted;
+    uint8_t blamed : 7;      /* see exchange_blame(); these two share a byte, as polls wait by the thousand */
+    bool blame_counted : 1;
 };
 
 /** What weft_request points at. On the stack of whoever serves the request. */
