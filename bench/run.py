@@ -60,6 +60,15 @@ for _name, _via, _beside, _ratio, _flags in (
         ('long poll', 'poll', 'nchan', 1.2, '--window 1')):
     REGIMES.append(regime(f'fanout {_name} / {_beside}', f'fanout --via {_via} {FANOUT} {_flags}', _beside, _ratio))
 
+# Beside npm's server, over WebSocket.
+REGIMES += [
+    regime('Socket.IO echo 100 x 20 B, depth 1', 'echo -c 100 -s 20 -d 1 --sio', 'socket.io', 2),
+    regime('Socket.IO echo 100 x 20 B, depth 1', 'echo -c 100 -s 20 -d 1 --sio', 'weft-ws', 0.95, note='our plain echo: an aim'),
+    regime('Socket.IO echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16 --sio', 'socket.io', 12),
+    regime('Socket.IO echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16 --sio', 'weft-ws', 0.95, note='our plain echo: an aim'),
+    regime('Socket.IO broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16 --sio', 'socket.io', 10),
+]
+
 N_IDLE = 5000
 IDLE_BYTES, HANDSHAKE_US = 256, 16
 IDLE_PUSH_BYTES = 512  # of an event stream or a waiting poll
@@ -182,28 +191,35 @@ class Bench:
                 port = server.wait_port(port) if port else server.wait_ready()
                 return self.load(server, port, [*load, *paths])
 
+    def load_server(self, who, load):
+        """A server for echo or broadcast: its command, what the generator is told besides, and its port (0: it says)."""
+        broadcasts, socketio = load[0] == 'broadcast', '--sio' in load
+        if who == 'context':
+            return [self.options.conformance, 'ws-context', '--port', '0'], ['--context'], 0
+        if who in ('weft', 'weft-ws'):
+            name = 'broadcast' if broadcasts else 'ws'
+            if socketio and who == 'weft':
+                name = 'socketio-others' if broadcasts else 'socketio-echo'
+            return [self.options.conformance, name, '--port', '0', *(self.tls() if '--tls' in load else [])], [], 0
+        if who == 'ws':
+            return ['node', os.path.join(HERE, 'ws-broadcast.mjs')], [], 0
+        if who == 'socket.io':
+            return ['node', os.path.join(HERE, 'socketio.mjs'), load[0]], [], 0
+        port = free_port()
+        return [self.program('tls-echo' if who == 'tls' else 'raw-echo'), str(port)], ['--raw'], port
+
     def measure(self, who, one):
         """Messages per server-CPU-second of one round, or None."""
         if one.load[0] == 'fanout':
             line = self.fanout(who, [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who])
             return self.per_second(line)
         arguments = [*one.load, '-t', str(self.options.seconds), '-w', str(self.options.warm_up), '--tag', who]
-        port = 0
-        if who == 'context':
-            command = [self.options.conformance, 'ws-context', '--port', '0']
-            arguments.append('--context')
-        elif who == 'weft':
-            command = [self.options.conformance, 'ws' if one.load[0] == 'echo' else 'broadcast', '--port', '0']
-            command += self.tls() if '--tls' in one.load else []
-        elif who == 'ws':
-            command = ['node', os.path.join(HERE, 'ws-broadcast.mjs')]
-        else:
-            port = free_port()
-            command = [self.program('tls-echo' if who == 'tls' else 'raw-echo'), str(port)]
-            arguments.append('--raw')
+        command, more, port = self.load_server(who, one.load)
+        if who == 'weft-ws':
+            arguments.remove('--sio')
         with Server(command) as server:
             port = server.wait_port(port) if port else server.wait_ready()
-            line = self.load(server, port, arguments)
+            line = self.load(server, port, [*arguments, *more])
         return self.per_second(line)
 
     @staticmethod

@@ -432,6 +432,8 @@ typedef enum {
     WEFT_TRANSPORT_SSE,
     WEFT_TRANSPORT_STREAM,
     WEFT_TRANSPORT_LONG_POLL,
+    WEFT_TRANSPORT_ENGINEIO,
+    WEFT_TRANSPORT_SOCKETIO,
 } weft_transport;
 
 typedef struct {
@@ -609,5 +611,7 @@ static inline int weft_peer_about(weft_peer peer, weft_peer_info *ret_info)
 #ifdef __cplusplus
 }
 #endif
+
+#include <weft/socketio.h>
 
 #endif

@@ -1,10 +1,12 @@
 #include "app/admin.h"
+#include "app/socketio_routes.h"
 #include "app/tls.h"
 
 #include "base/mem.h"
 #include "base/texts.h"
 #include "hub/timers.h"
 #include "net/stream.h"
+#include "transport/engineio.h"
 #include "transport/websocket_deflate.h"
 #include <errno.h>
 #include <pthread.h>
@@ -148,6 +150,7 @@ static void free_configuration(weft *app)
         mem_free(rule->pattern);
         mem_free(rule);
     }
+    app_socketio_free(app);
     router_done(&app->routes);
     mem_free(app->error_text);
 }
@@ -158,6 +161,11 @@ static bool is_running(const weft *app)
     return atomic_load_explicit(&app->running, memory_order_relaxed) || loop_here() == &app->loop;
 }
 
+static bool somebody_is_there(const weft *app)
+{
+    return app->net.n_streams || app->hub.n_peers || app_socketio_busy(app);
+}
+
 int weft_free(weft *app)
 {
     if (!app)
@@ -165,11 +173,13 @@ int weft_free(weft *app)
     if (is_running(app))
         return WEFT_E_INVALID;
     app->state = APP_STOPPED;
-    for (drain_cut(app); app->net.n_streams || app->hub.n_peers || !list_empty(&app->net.dead); drain_cut(app))
+    for (drain_cut(app); somebody_is_there(app) || !list_empty(&app->net.dead); drain_cut(app))
         loop_step(&app->loop, 0);
     drain_end(app);
+    app_socketio_stop(app);
     admin_free(app);
     hub_timers_drop(&app->hub);
+    engineio_goodbyes_done(&app->hub);
     websocket_deflate_done(&app->hub);
     hub_done(&app->hub);
     net_done(&app->net);
@@ -215,6 +225,9 @@ static int start(weft *app)
         if (error)
             return app_fail(app, error, "cannot watch %s: %s", one->base.url, weft_strerror(error));
     }
+    int error = app_socketio_start(app);
+    if (error)
+        return app_fail(app, error, "cannot bridge rooms and topics: %s", weft_strerror(error));
     app->state = APP_RUNNING;
     admin_start(app);
     return 0;
@@ -246,7 +259,7 @@ static bool turn(weft *app, int timeout_ms, int *ret_error)
         drain_cut(app);
     if (*ret_error || app->state != APP_DRAINING)
         return *ret_error == 0;
-    if (app->net.n_streams || app->hub.n_peers)
+    if (somebody_is_there(app))
         return true;
     app->state = APP_STOPPED;
     drain_end(app);

@@ -44,12 +44,13 @@ struct weft {
     app_state state;
     atomic_bool running; /* inside weft_run(); relaxed: other threads are only refused by it */
     drain drain;
-    admin *admin;           /* NULL: no weft_admin() */
-    time_t started;         /* the wall clock's seconds when it was made */
-    atomic_uint n_stops;    /* calls of weft_stop(); relaxed: the inbox orders what follows */
-    uint64_t n_undelivered; /* calls from other threads whose peer or exchange was gone, or full */
-    int error;              /* the first configuration error */
-    char *error_text;       /* NULL: no memory for it */
+    admin *admin;                    /* NULL: no weft_admin() */
+    struct socketio_route *socketio; /* the first; NULL: no weft_socketio() */
+    time_t started;                  /* the wall clock's seconds when it was made */
+    atomic_uint n_stops;             /* calls of weft_stop(); relaxed: the inbox orders what follows */
+    uint64_t n_undelivered;          /* calls from other threads whose peer or exchange was gone, or full */
+    int error;                       /* the first configuration error */
+    char *error_text;                /* NULL: no memory for it */
 };
 
 /** Remembers the first configuration error; returns `error`. */

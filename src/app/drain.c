@@ -1,4 +1,4 @@
-#include "app/app.h"
+#include "app/socketio_routes.h"
 
 #include "proto/ws_frame.h"
 
@@ -35,7 +35,9 @@ void drain_cut(weft *app)
 {
     close_listeners(app);
     http_server_abort(&app->http);
+    app_socketio_cut(app);
     slots_each(&app->table, SLOT_PEER, abort_peer, NULL);
+    slots_each(&app->table, SLOT_CARRIER, abort_peer, NULL);
     slots_each(&app->table, SLOT_CLOSING, abort_closing, NULL);
     net_cut_lingering(&app->net);
 }
@@ -128,6 +130,7 @@ void drain_begin(weft *app)
     d->n_peers = app->hub.n_peers;
     d->n_connections = app->http.n_connections;
     http_server_drain_some(&app->http, 0);
+    app_socketio_drain(app);
     loop_arm(&app->loop, &d->deadline, app->options.drain_timeout_ms, deadline);
     loop_arm(&app->loop, &d->clock, 0, next_share); /* behind the requests that have come already */
 }

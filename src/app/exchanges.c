@@ -28,6 +28,8 @@ int weft_accept_plain(weft_exchange handle, const char *subprotocol)
 /* 204 says no by having nothing to say, not even a type. */
 static int reject_here(exchange *e, int status, str text)
 {
+    if (e->held && e->held->reject)
+        return e->held->reject(e, status, text);
     if (status == 204)
         return exchange_answer(e, &(http_answer){.status = status, .close = true});
     return exchange_refuse(e, status, text);

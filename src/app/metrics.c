@@ -83,8 +83,9 @@ static void put_connections(page *p, const weft *app)
 {
     uint64_t refused, n = accepted(app, &refused);
     begin(p, "weft_connections", "gauge",
-          "Clients that are connected, by transport; long-poll: sessions, http: connections that ask, or wait for an "
-          "answer.");
+          "Clients that are connected, by transport; long-poll, engineio, socketio: sessions, http: connections that "
+          "ask, "
+          "or wait for an answer.");
     for (int i = 0; i < HUB_TRANSPORTS; i++)
         labelled(p, "transport", label_of(i),
                  i == HUB_HTTP ? app->http.n_connections : app->hub.counts.traffic[i].n_peers);

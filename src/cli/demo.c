@@ -2,7 +2,9 @@
 
 #include "certificate.h"
 #include "demo_page.h"
+#include "demo_pages.h"
 #include "demo_push.h"
+#include "demo_socketio.h"
 #include "log.h"
 #include "options.h"
 #include <errno.h>
@@ -26,6 +28,7 @@ typedef struct {
     size_t page_len;
     char etag[24]; /* of the page */
     demo_waiting waiting;
+    demo_room room;
 } demo;
 
 /* ------------------------------------------------------------------------------------------------------------- options */
@@ -68,7 +71,8 @@ enum { N_OPTIONS = sizeof options / sizeof *options };
 
 static const char about[] = "usage: weft demo [OPTIONS]\n\n"
                             "Serves the example programs to this machine: an announcement chat with its\n"
-                            "page, a broadcast, polls, and Server-Sent Events.\n\n";
+                            "page, a broadcast, polls, Server-Sent Events, and a chat room, a progress bar\n"
+                            "and a broadcast over Socket.IO.\n\n";
 
 /* ------------------------------------------------------------------------------------------------------------ programs */
 
@@ -199,17 +203,6 @@ static const weft_websocket_options announcements = {
     .origins = any_origin,
 };
 
-/* A browser that has this page asks with its ETag whether it is still the one. */
-static void serve_page(weft_exchange exchange, const weft_request *request, const demo *d)
-{
-    weft_str known = weft_request_header(request, "If-None-Match");
-    weft_header(exchange, "ETag", d->etag);
-    if (known.len && memmem(known.at, known.len, d->etag, strlen(d->etag)))
-        weft_answer(exchange, 304, NULL, NULL, 0);
-    else
-        weft_answer(exchange, 200, "text/html; charset=utf-8", d->page, d->page_len);
-}
-
 /* The page for a browser, a JSON answer for anything else. */
 static void serve_front(weft_exchange exchange, const weft_request *request, void *user)
 {
@@ -218,7 +211,7 @@ static void serve_front(weft_exchange exchange, const weft_request *request, voi
     weft_header(exchange, "Vary", "Accept");
     weft_header(exchange, "Cache-Control", "no-cache");
     if (accepted.len && memmem(accepted.at, accepted.len, "text/html", strlen("text/html")))
-        serve_page(exchange, request, d);
+        demo_page_answer(exchange, request, d->etag, "text/html; charset=utf-8", (weft_str){d->page, d->page_len});
     else
         weft_answer(exchange, 200, "application/json", demo_answer, strlen(demo_answer));
 }
@@ -270,6 +263,7 @@ static void add_routes(weft *app, demo *d, const char *port, const char *ws_port
     weft_get(app, path, serve_front, d);
     weft_websocket(app, path, &broadcast);
     demo_push_add(app, port, &d->waiting);
+    demo_socketio_add(app, port, &d->room);
     snprintf(path, sizeof path, ":%s/", ws_port);
     weft_websocket(app, path, &announcements);
 }
@@ -287,8 +281,11 @@ static void print_addresses(weft *app, void *user)
            "  ws%s/    announcements: all messages to everybody, as binary\n"
            "  http%s/poll       a JSON answer at once\n"
            "  http%s/longpoll   the same, every two seconds\n"
-           "  http%s/events     Server-Sent Events, one a second\n",
-           page, page, channel, page, page, page);
+           "  http%s/events     Server-Sent Events, one a second\n"
+           "  http%s/chatroom   Socket.IO: a chat room\n"
+           "  http%s/progress   Socket.IO: how far some work is\n"
+           "  http%s/sendmsg    Socket.IO: a broadcast\n",
+           page, page, channel, page, page, page, page, page, page);
     fflush(stdout);
 }
 
@@ -330,6 +327,7 @@ static int serve(demo *d)
     int status = error ? complain(app, error) : 0;
     weft_free(app);
     free(d->page);
+    demo_room_done(&d->room);
     return status;
 }
 

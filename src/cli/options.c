@@ -91,8 +91,8 @@ static int take_value(options_reader *r, const option *o, const char *behind, co
         fprintf(stderr, "%s: --%s takes no value\n", r->command, o->name);
         return -1;
     }
-    *ret_value = behind;
-    if (o->value && !behind)
+    *ret_value = behind ? behind : o->alone;
+    if (o->value && !*ret_value)
         *ret_value = *++r->argv;
     if (o->value && !*ret_value) {
         fprintf(stderr, "%s: --%s needs a value: --%s %s\n", r->command, o->name, o->name, o->value);
@@ -175,8 +175,9 @@ static void print_column(const char *text, size_t column)
 
 static size_t left_side(const option *o, char *ret_text, size_t room)
 {
-    return (size_t)snprintf(ret_text, room, "--%s%s%s%s", o->name, o->value ? " " : "", o->value ? o->value : "",
-                            o->repeatable ? " ..." : "");
+    const char *before = !o->value ? "" : o->alone ? "[=" : " ";
+    return (size_t)snprintf(ret_text, room, "--%s%s%s%s%s", o->name, before, o->value ? o->value : "",
+                            o->alone ? "]" : "", o->repeatable ? " ..." : "");
 }
 
 int options_help(const char *about, const option *options, size_t n_options)

@@ -20,6 +20,7 @@ typedef struct {
     const char *(*take)(const char *value, void *settings);
     const char *otherwise; /* what holds without it, behind the help as "; default 300"; NULL: the help says it */
     bool repeatable;       /* the help writes "VALUE ..." */
+    const char *alone; /* its value when none stands behind "="; then the next argument is none of its; NULL: it is */
 } option;
 
 /** Reads argv into settings. 0, or EXIT_USAGE after one sentence on standard error. */

@@ -2,6 +2,7 @@
 
 #include "certificate.h"
 #include "log.h"
+#include "serve_socketio.h"
 #include "settings.h"
 #include "values.h"
 #include <errno.h>
@@ -84,6 +85,7 @@ static void print_start(weft *app, void *user)
     print_access(v, "reading", SET_SUBSCRIBE, "--subscribe PATTERN changes that");
     print_access(v, "writing", SET_CLIENT_PUBLISH, "--publish-key KEY or --client-publish PATTERN changes that");
     print_pages(v);
+    serve_socketio_print(&v->settings);
     for (size_t i = 0; (url = weft_admin_listening(app, i)); i++)
         printf("  operators: %s (/metrics, /health/live, /health/ready)\n", url);
     fflush(stdout);
@@ -184,6 +186,7 @@ static void add_routes(weft *app, const settings *s)
         options.origins = NULL; /* an empty list would refuse the server's own pages as well */
     weft_topics(app, "/topics/*", &options);
     weft_protocol(app, "/weft", &options);
+    serve_socketio_add(app, s);
     if (settings_text(s, SET_FILES))
         weft_files(app, "/", settings_text(s, SET_FILES), NULL);
 }

@@ -144,7 +144,8 @@ static void make_options(option ret_options[N_SETTINGS])
                                   .value = row->value,
                                   .help = row->help,
                                   .otherwise = row->otherwise,
-                                  .repeatable = row->repeatable};
+                                  .repeatable = row->repeatable,
+                                  .alone = row->alone};
     }
 }
 

@@ -29,6 +29,11 @@ typedef enum {
     SET_SUBSCRIBE,
     SET_CLIENT_PUBLISH,
     SET_PRESENCE,
+    SET_SOCKETIO,
+    SET_SOCKETIO_NAMESPACE,
+    SET_SOCKETIO_RELAY,
+    SET_SOCKETIO_BRIDGE,
+    SET_SOCKETIO_RECOVERY,
     SET_HISTORY,
     SET_HISTORY_BYTES,
     SET_HISTORY_AGE,
@@ -67,6 +72,7 @@ struct setting {
     bool needed;          /* the list may not be empty */
     bool secret;          /* its value is never printed */
     bool quoted;          /* in YAML */
+    const char *alone;    /* the value of its option when none stands behind "="; NULL: one has to follow */
     bool not_in_file;
 };
 

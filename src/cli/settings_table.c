@@ -121,6 +121,31 @@ static bool pattern(const setting *row, const char *text, uint64_t *ret_number)
     return is_topic(text);
 }
 
+static bool socketio_path(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_socketio_path(text);
+}
+
+static bool namespace_pattern(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_namespace(text);
+}
+
+static bool bridge(const setting *row, const char *text, uint64_t *ret_number)
+{
+    (void)row, (void)ret_number;
+    return is_bridge(text);
+}
+
+static bool relay(const setting *row, const char *text, uint64_t *ret_number)
+{
+    static const char *const names[] = {"nothing", "namespace", "room", NULL};
+    (void)row;
+    return choice(names, 0, text, ret_number);
+}
+
 #define NO_FILE_NAME "is not a path in UTF-8 without control characters"
 #define NO_DEADLINE  "is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m"
 #define NO_PATTERN                                                                                                     \
@@ -256,6 +281,52 @@ const setting settings_table[N_SETTINGS] = {
                       .wrong = NO_PATTERN,
                       .repeatable = true,
                       .quoted = true},
+    [SET_SOCKETIO] = {.name = "socketio",
+                      .value = "PATH",
+                      .help = "serve Socket.IO on PATH, which ends in a slash; on: on /socket.io/",
+                      .fallback = "off",
+                      .otherwise = "off",
+                      .alone = "on",
+                      .read = socketio_path,
+                      .wrong = "is not on, off, or a path such as /socket.io/",
+                      .quoted = true},
+    [SET_SOCKETIO_NAMESPACE] =
+        {.name = "socketio-namespace",
+         .value = "NAME",
+         .help = "namespaces that clients may join, besides those of socketio-bridge: /, /news, /game-*",
+         .fallback = "/",
+         .otherwise = "/",
+         .read = namespace_pattern,
+         .wrong = "is not a pattern of namespaces: / and up to 254 bytes of UTF-8, where * stands for any",
+         .repeatable = true,
+         .quoted = true},
+    [SET_SOCKETIO_RELAY] =
+        {.name = "socketio-relay",
+         .value = "WHERE",
+         .help = "who gets what a client emits: nothing, namespace (everybody in it, and its topic) or room (that the "
+                 "client names as room in its auth)",
+         .fallback = "nothing",
+         .otherwise = "nothing",
+         .read = relay,
+         .wrong = "is not nothing, namespace or room"},
+    [SET_SOCKETIO_BRIDGE] =
+        {.name = "socketio-bridge",
+         .value = "PAIR",
+         .help = "NAMESPACE=TOPIC: its clients get what is published to the topic; * is the same text in both",
+         .otherwise = "none",
+         .read = bridge,
+         .wrong = "is not NAMESPACE=TOPIC, as /news=news or /game-*=game-*",
+         .repeatable = true,
+         .quoted = true},
+    [SET_SOCKETIO_RECOVERY] = {.name = "socketio-recovery",
+                               .value = "TIME",
+                               .help = "a client that is back within this time gets what it missed; 0 is never, and "
+                                       "spares each event the argument that it takes",
+                               .fallback = "0",
+                               .otherwise = "0",
+                               .read = duration,
+                               .most = 86400000,
+                               .wrong = "is not a time up to 1d, as 5, 500ms, 30s or 2m"},
     [SET_HISTORY] = {.name = "history",
                      .value = "N",
                      .help = "messages that each topic keeps for who comes back or late; 0 is none",

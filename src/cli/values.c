@@ -101,6 +101,42 @@ bool is_topic(const char *text)
     return is_plain_text(text, MAX_TOPIC);
 }
 
+bool is_socketio_path(const char *text)
+{
+    size_t len = strlen(text);
+    if (strcmp(text, "on") == 0 || strcmp(text, "off") == 0)
+        return true;
+    return is_plain_text(text, MAX_TOPIC) && text[0] == '/' && text[len - 1] == '/' && !strpbrk(text, ":*?#%") &&
+           !strstr(text, "//");
+}
+
+bool is_namespace(const char *text)
+{
+    return text[0] == '/' && is_plain_text(text, MAX_TOPIC);
+}
+
+static size_t count_stars(const char *at, size_t len)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < len; i++)
+        n += at[i] == '*';
+    return n;
+}
+
+bool is_bridge(const char *text)
+{
+    char namespace[MAX_TOPIC + 1];
+    const char *equals = strchr(text, '=');
+    size_t len = equals ? (size_t)(equals - text) : 0;
+    if (len == 0 || len >= sizeof namespace)
+        return false;
+    memcpy(namespace, text, len);
+    namespace[len] = '\0';
+    size_t n_stars = count_stars(text, len);
+    return is_namespace(namespace) && is_topic(equals + 1) && n_stars <= 1 &&
+           n_stars == count_stars(equals + 1, strlen(equals + 1));
+}
+
 /* A name or an address: what a URL has between "//" and a port. */
 static bool is_host_name(const char *at, size_t len)
 {

@@ -24,6 +24,15 @@ bool is_plain_text(const char *text, size_t most);
 /** A topic's name, or a pattern of names. */
 bool is_topic(const char *text);
 
+/** `on`, `off`, or a path that begins and ends in a slash, without what routes give a meaning to. */
+bool is_socketio_path(const char *text);
+
+/** A namespace of Socket.IO, or a pattern of them: begins with a slash. */
+bool is_namespace(const char *text);
+
+/** `/news=news`, `/game-*=game-*`: a namespace and a topic, with at most one `*` in each, and as many in both. */
+bool is_bridge(const char *text);
+
 /** `*`, or `https://example.com:8443`, whose host may begin with `*.` */
 bool is_origin(const char *text);
 

@@ -116,6 +116,8 @@ int exchange_allow_origin(exchange *e, str origin, const char *const *allowed)
     if (!origin.at)
         return 0;
     int error = buf_put_str(&e->fields, STR("Access-Control-Allow-Origin: ")) | buf_put_str(&e->fields, origin);
+    if (e->route && e->route->spec.no_credentials)
+        return error | buf_put_str(&e->fields, STR("\r\n"));
     return error | buf_put_str(&e->fields, STR("\r\nAccess-Control-Allow-Credentials: true\r\n"));
 }
 

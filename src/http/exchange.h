@@ -47,6 +47,8 @@ enum { EXCHANGE_MAX_QUEUED_BYTES = 1 << 20 }; /* of a streamed answer */
 typedef struct {
     /** `plain`: without compression. NULL: there is nothing to accept. */
     int (*accept)(exchange *e, const char *subprotocol, bool plain);
+    /** The program says no, with a text that may be empty. 0 or an error; NULL: plain text with that status. */
+    int (*reject)(exchange *e, int status, str text);
     void (*forget)(exchange *e); /* the exchange ends, answered or not: free e->held_state */
     void (*late)(exchange *e);   /* the time of ops->wait is over: answer it. NULL: that is not called */
     void (*drain)(exchange *e);  /* the server stops: answer it now. NULL: it may go on waiting */

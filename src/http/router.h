@@ -26,6 +26,7 @@ typedef struct {
     size_t max_body_bytes;
     bool body_is_message;       /* the setting behind max_body_bytes is called max_message_bytes */
     const char *const *origins; /* owned by user: as weft_route_options has it */
+    bool no_credentials;        /* they come without their cookies */
     bool guards_reads;          /* pages of other origins that are not listed get 403 for GET and HEAD too */
     void *user;
     void (*free_user)(void *user); /* NULL: nothing to free */

@@ -10,7 +10,8 @@
 
 enum {
     HUB_HTTP = 0, /* in place of a transport: what comes by POST, and what polls get that are no peers */
-    HUB_TRANSPORTS = WEFT_TRANSPORT_LONG_POLL + 1,
+    HUB_TRANSPORTS = WEFT_TRANSPORT_SOCKETIO + 1,
+    HUB_CARRIER = HUB_TRANSPORTS, /* in place of a transport: peer_rules.carrier, which nobody is shown */
     HUB_FIRST_CODE = 1000,
     HUB_CODES = 16, /* 1000 to 1014; the last is every other one, so that no peer can make new ones */
 };
@@ -31,7 +32,7 @@ typedef struct {
 } hub_traffic;
 
 typedef struct {
-    hub_traffic traffic[HUB_TRANSPORTS];
+    hub_traffic traffic[HUB_TRANSPORTS + 1];
     uint64_t n_subscriptions, n_waiters; /* now */
     uint64_t session_bytes;              /* that wait for polls of sessions now */
     uint64_t n_published;

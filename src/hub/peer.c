@@ -22,20 +22,27 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
     p->opened_ms = h->loop->now_ms;
     if (peer_rate_init(p))
         return -ENOMEM;
-    p->id = slots_put(h->table, SLOT_PEER, p);
+    p->id = slots_put(h->table, rules->carrier ? SLOT_CARRIER : SLOT_PEER, p);
     if (!p->id) {
         peer_rate_done(p);
         return -ENOMEM;
     }
     h->n_peers++;
-    h->counts.traffic[ops->transport].n_peers++;
-    loop_defer(h->loop, &p->task); /* `open` comes at the end of this turn at the latest */
+    if (!p->gated)
+        peer_admit(p);
     return 0;
+}
+
+void peer_admit(peer *p)
+{
+    p->gated = false;
+    p->hub->counts.traffic[p->ops->transport].n_peers++;
+    loop_defer(p->hub->loop, &p->task); /* `open` comes at the end of this turn at the latest */
 }
 
 void peer_open(peer *p)
 {
-    if (p->opened || p->leaving)
+    if (p->opened || p->leaving || p->gated)
         return;
     p->opened = true;
     if (p->rules->open)
@@ -60,16 +67,16 @@ void peer_receive(peer *p, const weft_message *message)
     if (p->leaving)
         return;
     peer_count_in(p, message->data.len);
-    peer_handler *handler = p->handler;
-    if (handler && handler->receive)
-        handler->receive(p, message);
+    const peer_handler *handler = p->handler;
+    if (handler && handler->ops->receive)
+        handler->ops->receive(p, message);
     else if (!handler && p->rules->message)
         p->rules->message(peer_handle(p), message);
 }
 
 const char *transport_name(weft_transport transport)
 {
-    static const char *const names[] = {"other", "websocket", "sse", "stream", "long-poll"};
+    static const char *const names[] = {"other", "websocket", "sse", "stream", "long-poll", "engineio", "socketio"};
     return (size_t)transport < sizeof names / sizeof *names ? names[transport] : names[0];
 }
 
@@ -98,14 +105,16 @@ void peer_leave(peer *p, int code, str reason)
     p->close_code = (uint16_t)code;
     mem_free(p->text);
     p->text = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
-    if (p->opened) {
+    if (p->opened && !p->rules->carrier) {
         hub_count_close(&p->hub->counts, code);
         log_leave(p, code, reason);
     }
-    p->hub->limit = NULL;
+    if (!p->rules->carrier) /* else whom it carries tells of it */
+        p->hub->limit = NULL;
     hub_unsubscribe_all(p->hub, p);
-    if (p->handler && p->handler->left)
-        p->handler->left(p);
+    if (p->handler && p->handler->ops->left)
+        p->handler->ops->left(p);
+    p->hub->limit = NULL;
     p->handler = NULL;
     loop_defer(p->hub->loop, &p->task);
 }
@@ -120,7 +129,8 @@ static void peer_finish(peer *p)
     loop_undefer(p->hub->loop, &p->task);
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
-    p->hub->counts.traffic[p->ops->transport].n_peers--;
+    if (!p->gated)
+        p->hub->counts.traffic[p->ops->transport].n_peers--;
     mem_free(p->text);
     if (p->extra)
         mem_free(p->extra->subject);
@@ -199,8 +209,11 @@ static void peer_task(loop_task *task)
 
 void peer_sent(peer *p)
 {
-    if (!p->leaving)
-        loop_defer(p->hub->loop, &p->task);
+    if (p->leaving)
+        return;
+    if (p->handler && p->handler->ops->sent)
+        p->handler->ops->sent(p);
+    loop_defer(p->hub->loop, &p->task);
 }
 
 void peer_stop_reading(peer *p, uint8_t why, bool stop)
@@ -286,26 +299,45 @@ static int send_checked(peer *p, const weft_message *message)
     return WEFT_E_INVALID;
 }
 
-int peer_send(peer *p, const weft_message *message)
+int peer_may_send(peer *p)
 {
     if (p->leaving)
         return WEFT_E_CLOSED;
     hub_catch_up(p->hub, p);
     if (p->leaving) /* no memory to catch up with */
         return -ENOMEM;
-    if (p->n_lagging || p->ops->queued(p) >= p->rules->max_queued_bytes) {
-        peer_await_room(p);
-        return WEFT_E_FULL; /* while it lags too: what was published before comes first */
-    }
-    int result = send_checked(p, message);
+    if (!p->n_lagging && p->ops->queued(p) < p->rules->max_queued_bytes)
+        return 0;
+    peer_await_room(p);
+    return WEFT_E_FULL; /* while it lags too: what was published before comes first */
+}
+
+void peer_count_out(peer *p, size_t bytes)
+{
+    p->messages_out++;
+    p->bytes_out += bytes;
+    hub_count_out(&p->hub->counts, p->ops->transport, bytes);
+}
+
+int peer_send(peer *p, const weft_message *message)
+{
+    int result = peer_may_send(p);
+    if (result)
+        return result;
+    result = send_checked(p, message);
     if (result == -ENOMEM)
         peer_abort(p);
     if (result)
         return result;
-    p->messages_out++;
-    p->bytes_out += message->data.len;
-    hub_count_out(&p->hub->counts, p->ops->transport, message->data.len);
+    peer_count_out(p, message->data.len);
     return peer_queued_result(p);
+}
+
+void peer_rename_close(peer *p, int code, str reason)
+{
+    mem_free(p->text);
+    p->text = mem_copy_text(reason.at, reason.len);
+    p->close_code = (uint16_t)code;
 }
 
 int peer_close(peer *p, int code, str reason)

@@ -33,6 +33,8 @@ typedef struct {
     void (*close)(weft_peer, int, weft_str);
     size_t max_queued_bytes;
     uint64_t max_messages_per_s, max_bytes_per_s; /* that it sends; 0: as many as it likes */
+    bool
+        carrier; /* it carries what the program knows as its peers, and is hidden: no handle, in no metric and no log */
 } peer_rules;
 
 /** What a transport does for its peers. None of these calls back. */
@@ -54,18 +56,25 @@ typedef struct {
     size_t (*queued)(const peer *p);
     void (*notify)(peer *p);                                /* call peer_sent() when queued bytes have gone out */
     void (*about)(const peer *p, weft_peer_info *ret_info); /* all but the counters */
+    const weft_request *(*request)(peer *p);                /* Optional: that it is here by, as weft_peer_request() */
     bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
                                                                    and then says peer_ended() */
 } peer_ops;
 
-/** A protocol above a transport: it takes what the client sends in place of the route's `message`. Embedded in its owner. */
-typedef struct peer_handler peer_handler;
-struct peer_handler {
+/** A protocol above a transport: it takes what the client sends in place of the route's `message`. */
+typedef struct {
     void (*receive)(peer *p, const weft_message *message); /* NULL: nothing is taken */
     void (*left)(peer *p); /* the peer leaves: once; p->handler is freed by this. May be NULL */
+    /** Optional: what was queued has gone out, or become less, as asked for by ops->notify. Only marks. */
+    void (*sent)(peer *p);
     /** Optional: tells the client who came and went. 0 or -ENOMEM. */
     int (*presence)(peer *p, topic *t, const presence_change *change);
-};
+} peer_handler_ops;
+
+/** Embedded in its owner. */
+typedef struct {
+    const peer_handler_ops *ops;
+} peer_handler;
 
 typedef struct {
     topic *topic;
@@ -111,6 +120,7 @@ struct peer {
     uint16_t close_code;
     uint8_t stop_reading; /* PAUSED_BY_* */
     bool opened, leaving, want_drain;
+    bool gated;  /* it has a handle, but is neither counted nor opened before peer_admit(); set before peer_init() */
     bool named;  /* by the program: its client cannot choose another name */
     bool listed; /* under its identity, which it keeps from then on (presence.h) */
 };
@@ -151,6 +161,18 @@ void peer_receive(peer *p, const weft_message *message);
 
 /** The peer is gone for the program from now on; `close` is called and the peer freed at the end of the turn. Once. The reason is copied. */
 void peer_leave(peer *p, int code, str reason);
+
+/** Lets in one that was gated: it counts, and `open` comes at the end of this turn at the latest. */
+void peer_admit(peer *p);
+
+/** Before a transport's own way of sending for the program: what was published goes first. 0, or why nothing is taken, as weft_send() says it. */
+int peer_may_send(peer *p);
+
+/** Counts a message of so many bytes that was sent in such a way. */
+void peer_count_out(peer *p, size_t bytes);
+
+/** What `close` is told in place of what peer_leave() was given: some transports call it by another name. */
+void peer_rename_close(peer *p, int code, str reason);
 
 /** A program's send: checks limits and contents. Results as weft_send(). */
 int peer_send(peer *p, const weft_message *message);

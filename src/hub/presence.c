@@ -218,7 +218,7 @@ static int add_peer(presence *s, str name)
 
 int presence_join(topic *t, peer *p)
 {
-    if (!t->options.presence)
+    if (!t->options.presence || p->rules->carrier)
         return 0;
     str name = peer_identity(p);
     if (!name.at)
@@ -264,7 +264,7 @@ static watcher *find_watcher(const presence *s, const peer *p)
 void presence_leave(topic *t, peer *p)
 {
     presence *s = t->presence;
-    if (!s)
+    if (!s || p->rules->carrier)
         return;
     watcher *w = find_watcher(s, p);
     if (w)
@@ -326,7 +326,7 @@ static watcher *watcher_new(presence *s, peer *p)
 int presence_watch(topic *t, peer *p)
 {
     presence *s = t->presence;
-    if (!s || !p->handler || !p->handler->presence)
+    if (!s || !p->handler || !p->handler->ops->presence)
         return 0;
     watcher *w = find_watcher(s, p);
     if (!w)
@@ -442,7 +442,7 @@ static void tell_watcher(presence *s, watcher *w)
     list_remove(&w->node);
     list_append(&s->watchers, &w->node);
     w->listed = s->listed;
-    if (p->handler->presence(p, s->topic, change))
+    if (p->handler->ops->presence(p, s->topic, change))
         peer_abort(p); /* which frees the watcher */
 }
 

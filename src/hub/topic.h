@@ -28,6 +28,8 @@ typedef enum {
     WIRE_ENVELOPE_SSE,       /* as an event, as an HTTP/1 chunk */
     WIRE_ENVELOPE,           /* as it is */
     WIRE_OBJECT,             /* a JSON object, as it is */
+    WIRE_SOCKETIO,           /* a Socket.IO packet of the namespace "/" */
+    WIRE_ENGINEIO,           /* an Engine.IO message (engineio_image_new()) */
     N_WIRES,
 } wire;
 
@@ -110,6 +112,19 @@ typedef struct topic_rule {
     weft_topic_options options;
 } topic_rule;
 
+/** The requests that Engine.IO sessions are here by, while somebody may ask. */
+typedef struct {
+    const void *session; /* that is just being set up for this request; NULL: none is */
+    const weft_request *request;
+    struct engineio_request *given; /* read anew for the program in this turn; NULL for none */
+} hub_asking;
+
+/** What is known of the Socket.IO event that a program is being told: name and arguments need no second look when they are sent on. */
+typedef struct {
+    const weft_socketio_event *told; /* NULL: none is */
+    uint64_t peer, ack;              /* that its client waits for, and that was not given yet; 0: none */
+} hub_event;
+
 /** The topics and peers of one loop. */
 struct hub {
     loop *loop;
@@ -127,6 +142,7 @@ struct hub {
     timer slice;
     timer wake_slice;
     loop_task wake;
+    hub_event event;    /* of Socket.IO, being delivered */
     str view;           /* the message being delivered */
     bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
     bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
@@ -136,8 +152,12 @@ struct hub {
     uint64_t dropped[WEFT_SLOW_LATEST + 1];
     uint64_t n_peers;
     hub_counts counts;
-    map sessions;            /* clients without a connection of their own, by id (transport/sessions.h) */
-    struct poll_memo *polls; /* the answer that polls of this turn share (transport/poll.c); NULL: none */
+    map sessions; /* clients without a connection of their own, by id (transport/sessions.h) */
+    size_t
+        n_connected_sessions; /* of those, the ones that a connection of their own carries: max_sessions is for the others */
+    struct engineio_goodbye *goodbyes; /* of sessions that ended between two polls (transport/engineio_poll.c) */
+    hub_asking asking;                 /* what weft_peer_request() gives (transport/engineio_request.c) */
+    struct poll_memo *polls;           /* the answer that polls of this turn share (transport/poll.c); NULL: none */
     struct deflate_stock
         *deflate;          /* what compressed WebSockets share (transport/websocket_deflate.c); NULL: none yet */
     size_t deflate_budget; /* of the process */

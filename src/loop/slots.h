@@ -18,6 +18,7 @@
 typedef enum {
     SLOT_FREE,
     SLOT_PEER,
+    SLOT_CARRIER, /* a hidden peer: peer_rules.carrier */
     SLOT_CLOSING, /* a peer that is gone for the program, whose connection is still ending */
     SLOT_EXCHANGE,
     SLOT_TIMER,

@@ -86,6 +86,9 @@ static bool string(scanner *s)
     if (!skip(s, '"'))
         return false;
     const char *start = s->text.at + s->i;
+    s->i += json_ascii_run(start, s->text.len - s->i);
+    if (skip(s, '"')) /* as most strings: it is UTF-8 and has no escapes */
+        return true;
     for (;;) {
         s->i += json_plain_run(s->text.at + s->i, s->text.len - s->i);
         if (skip(s, '"'))

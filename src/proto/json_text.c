@@ -7,27 +7,61 @@ static const char short_escapes[128] = {
     ['"'] = '"', ['\\'] = '\\', ['\b'] = 'b', ['\f'] = 'f', ['\n'] = 'n', ['\r'] = 'r', ['\t'] = 't',
 };
 
+static const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
+
 /** The high bit of each byte that is a quote, a backslash or a control character. A subtraction borrows from the bytes
  * above one that matches, so of these bits only the lowest is certain. */
-static uint64_t special_bits(uint64_t word)
+static inline uint64_t special_bits(uint64_t word)
 {
-    const uint64_t ones = 0x0101010101010101, highs = 0x8080808080808080;
     uint64_t quote = word ^ ones * '"', backslash = word ^ ones * '\\';
     return (((word - ones * 0x20) & ~word) | ((quote - ones) & ~quote) | ((backslash - ones) & ~backslash)) & highs;
 }
 
-size_t json_plain_run(const char *at, size_t len)
+static inline uint64_t whole_word(const char *at)
+{
+    uint64_t word;
+    memcpy(&word, at, sizeof word);
+    return le64toh(word);
+}
+
+/** Fewer bytes than a word has, with zeros behind them: control characters, at which a run ends. */
+static inline uint64_t part_of_word(const char *at, size_t len)
+{
+    uint64_t word = 0;
+    if (len >= sizeof(uint32_t)) { /* two halves, which may overlap */
+        uint32_t low, high;
+        memcpy(&low, at, sizeof low);
+        memcpy(&high, at + len - sizeof high, sizeof high);
+        return le32toh(low) | (uint64_t)le32toh(high) << 8 * (len - sizeof high);
+    }
+    while (len--)
+        word = word << 8 | (unsigned char)at[len];
+    return word;
+}
+
+/** `too`: bits at which a run ends besides. */
+static inline size_t run(const char *at, size_t len, uint64_t too)
 {
     size_t i = 0;
-    for (uint64_t word; len - i >= sizeof word; i += sizeof word) {
-        memcpy(&word, at + i, sizeof word);
-        uint64_t special = special_bits(le64toh(word));
-        if (special)
-            return i + (size_t)__builtin_ctzll(special) / 8;
+    for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        uint64_t word = whole_word(at + i), end = special_bits(word) | (word & too);
+        if (end)
+            return i + (size_t)__builtin_ctzll(end) / 8;
     }
-    while (i < len && (unsigned char)at[i] >= 0x20 && at[i] != '"' && at[i] != '\\')
-        i++;
-    return i;
+    if (i == len)
+        return i;
+    uint64_t word = part_of_word(at + i, len - i);
+    return i + (size_t)__builtin_ctzll(special_bits(word) | (word & too)) / 8;
+}
+
+size_t json_plain_run(const char *at, size_t len)
+{
+    return run(at, len, 0);
+}
+
+size_t json_ascii_run(const char *at, size_t len)
+{
+    return run(at, len, highs);
 }
 
 size_t json_string_end(str text, size_t i)

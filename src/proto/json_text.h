@@ -24,6 +24,9 @@ size_t json_text_put(char *at, str text);
 /** Bytes that stand for themselves in a literal: up to the first quote, backslash or control character. */
 size_t json_plain_run(const char *at, size_t len);
 
+/** The same, but it ends at the first byte beyond ASCII too. */
+size_t json_ascii_run(const char *at, size_t len);
+
 /** The offset behind the string literal whose opening quote stands at i. The text is one that json_check() accepted. */
 size_t json_string_end(str text, size_t i);
 

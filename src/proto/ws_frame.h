@@ -60,6 +60,12 @@ typedef struct {
 /** Writes a frame header in its shortest form; the number of bytes, at most WS_MAX_HEADER_BYTES. */
 size_t ws_header_put(const ws_header *header, char *ret_bytes);
 
+/** What that will be for a frame that a server sends. */
+static inline size_t ws_header_len(uint64_t payload_len)
+{
+    return payload_len < 126 ? 2 : payload_len <= UINT16_MAX ? 4 : 10;
+}
+
 /** True for a code that may stand in a close frame: 1000-1003, 1007-1014, 3000-4999. */
 bool ws_code_valid(int code);
 

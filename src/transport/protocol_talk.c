@@ -417,10 +417,13 @@ static void found_left(peer *p)
     mem_free(who);
 }
 
-static void hang_on(peer *p, speaker *who, const speaker *what, void (*leave)(peer *p))
+static const peer_handler_ops talking = {.receive = receive, .left = left, .presence = tell_presence};
+static const peer_handler_ops talking_found = {.receive = receive, .left = found_left, .presence = tell_presence};
+
+static void hang_on(peer *p, speaker *who, const speaker *what, const peer_handler_ops *ops)
 {
     *who = *what;
-    who->handler = (peer_handler){.receive = receive, .left = leave, .presence = tell_presence};
+    who->handler.ops = ops;
     p->handler = &who->handler;
 }
 
@@ -444,7 +447,7 @@ int talk_begin(peer *p, const topics_route *route, bool has_key, str session_id)
     speaker *who = mem_new(sizeof *who);
     if (!who)
         return -ENOMEM;
-    hang_on(p, who, &(speaker){.route = route, .has_key = has_key}, left);
+    hang_on(p, who, &(speaker){.route = route, .has_key = has_key}, &talking);
     return say_hello(p, route, session_id);
 }
 
@@ -453,7 +456,7 @@ int talk_begin_session(peer *p, const topics_route *route, bool has_key)
     found_speaker *who = mem_zero(sizeof *who);
     if (!who)
         return -ENOMEM;
-    hang_on(p, &who->base, &(speaker){.route = route, .has_key = has_key}, found_left);
+    hang_on(p, &who->base, &(speaker){.route = route, .has_key = has_key}, &talking_found);
     int error = session_add(p->hub, &who->session, p, route);
     return error ? error : say_hello(p, route, (str){who->session.id, sizeof who->session.id});
 }

@@ -6,8 +6,7 @@
 
 enum { ID_RANDOM_BYTES = SESSION_ID_BYTES / 4 * 3 };
 
-/* 0 or -errno. */
-static int make_id(char ret_id[SESSION_ID_BYTES])
+int session_make_id(char ret_id[SESSION_ID_BYTES])
 {
     uint8_t random[ID_RANDOM_BYTES];
     ssize_t got = getrandom(random, sizeof random, 0);
@@ -21,11 +20,14 @@ static int make_id(char ret_id[SESSION_ID_BYTES])
 
 int session_add(hub *h, session *s, peer *p, const void *route)
 {
-    int error = make_id(s->id);
-    if (error)
-        return error;
+    int error = session_make_id(s->id);
+    return error ? error : session_put(h, s, p, route);
+}
+
+int session_put(hub *h, session *s, peer *p, const void *route)
+{
     s->entry.key = (str){s->id, SESSION_ID_BYTES};
-    error = map_put(&h->sessions, &s->entry);
+    int error = map_put(&h->sessions, &s->entry);
     if (error)
         return error;
     s->peer = p;
@@ -35,9 +37,9 @@ int session_add(hub *h, session *s, peer *p, const void *route)
 
 void session_remove(hub *h, session *s)
 {
-    if (!s->peer)
+    if (!s->route)
         return;
-    s->peer = NULL;
+    s->route = NULL;
     map_remove(&h->sessions, &s->entry);
 }
 

@@ -162,6 +162,8 @@ static void writer_left(peer *p)
     mem_free(writer_of(p));
 }
 
+static const peer_handler_ops writing = {.receive = writer_receive, .left = writer_left};
+
 /* 0 or -ENOMEM. */
 static int writer_attach(peer *p, const topics_route *route, str name, bool has_key)
 {
@@ -169,7 +171,7 @@ static int writer_attach(peer *p, const topics_route *route, str name, bool has_
     if (!w)
         return -ENOMEM;
     *w = (writer){.route = route, .has_key = has_key, .name_len = (uint8_t)name.len};
-    w->handler = (peer_handler){.receive = writer_receive, .left = writer_left};
+    w->handler.ops = &writing;
     memcpy(w->name, name.at, name.len);
     p->handler = &w->handler;
     return 0;

@@ -183,7 +183,7 @@ bool topics_refuse_session(exchange *e)
 {
     const hub *h = e->context;
     char sentence[128];
-    if (h->sessions.n_entries < h->max_sessions)
+    if (!sessions_are_full(h))
         return false;
     snprintf(sentence, sizeof sentence, "there are %zu sessions already, and may not be more (option: max_sessions)",
              h->max_sessions);

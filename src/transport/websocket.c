@@ -1,7 +1,7 @@
 #include "base/mem.h"
 #include "transport/websocket_private.h"
 
-static const peer_ops websocket_peer_ops;
+static const peer_ops websocket_peer_ops, carrier_ops;
 
 /* --------------------------------------------------------------------------------------------------------------- life */
 
@@ -46,14 +46,15 @@ static void cut_connection(websocket *ws)
 
 websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol)
 {
-    websocket *ws = mem_zero(peer_bytes(&websocket_peer_ops, &route->rules));
+    const peer_ops *ops = route->rules.carrier ? &carrier_ops : &websocket_peer_ops;
+    websocket *ws = mem_zero(peer_bytes(ops, &route->rules));
     if (!ws)
         return NULL;
     ws->route = route;
     if (subprotocol.len && !(ws->subprotocol = mem_copy_text(subprotocol.at, subprotocol.len)))
         goto fail;
     ws_decoder_init(&ws->decoder, WS_SERVER, route->options.max_message_bytes);
-    if (peer_init(&ws->peer, h, &websocket_peer_ops, &route->rules))
+    if (peer_init(&ws->peer, h, ops, &route->rules))
         goto fail;
     return ws;
 
@@ -108,7 +109,7 @@ void websocket_fail(websocket *ws, int code, const char *reason)
     }
     ws->peer.hub->limit = count_limit(ws, code);
     peer_leave(&ws->peer, code, str_from(reason));
-    websocket_close_now(ws, code, str_from(reason));
+    websocket_close_now(ws, code, ws->route->bare_closes ? (str){NULL, 0} : str_from(reason));
 }
 
 static void closing_too_long(timer *t)
@@ -232,19 +233,13 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
     }
 }
 
-static const peer_ops websocket_peer_ops = {
-    .transport = WEFT_TRANSPORT_WEBSOCKET,
-    .bytes = sizeof(websocket),
-    .send = websocket_send,
-    .deliver = websocket_deliver,
-    .gap = websocket_gap,
-    .say = websocket_say,
-    .ping = websocket_ping,
-    .close = websocket_close,
-    .abort = websocket_abort,
-    .pause = websocket_pause,
-    .queued = websocket_queued,
-    .notify = websocket_notify,
-    .about = websocket_about,
-    .free = websocket_free,
-};
+#define OPS_COUNTED_AS(number)                                                                                         \
+    {                                                                                                                  \
+        .transport = (weft_transport)(number), .bytes = sizeof(websocket), .send = websocket_send,                     \
+        .deliver = websocket_deliver, .gap = websocket_gap, .say = websocket_say, .ping = websocket_ping,              \
+        .close = websocket_close, .abort = websocket_abort, .pause = websocket_pause, .queued = websocket_queued,      \
+        .notify = websocket_notify, .about = websocket_about, .free = websocket_free,                                  \
+    }
+
+static const peer_ops websocket_peer_ops = OPS_COUNTED_AS(WEFT_TRANSPORT_WEBSOCKET);
+static const peer_ops carrier_ops = OPS_COUNTED_AS(HUB_CARRIER);

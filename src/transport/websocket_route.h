@@ -19,6 +19,7 @@ struct websocket_route {
     /** A new peer, in the turn of its request and before `open`: sets its handler, subscribes. May close it. */
     void (*attach)(peer *p, const weft_request *request, const void *owner);
     const void *owner;
+    bool bare_closes; /* what a client did wrong is told by the code alone */
 };
 
 typedef struct websocket websocket;
@@ -33,6 +34,15 @@ const ws_deflate *websocket_agree(websocket *ws, const ws_deflate_offer *offer);
 void websocket_discard(websocket *ws);
 
 peer *websocket_peer(websocket *ws);
+
+/** A message in two pieces, for who speaks a protocol of his own: `front` is copied, and unless it is empty there is room for WS_MAX_HEADER_BYTES in front of it; `body`
+ * as in sink_piece. Where the body is the message being told
+ * (hub.view), and front one byte at most, what stood in front of it is written over. 0 or -ENOMEM. */
+int websocket_send_pieces(peer *p, bool binary, str front, str body);
+
+/** A message by reference: the chunk from offset `at` on, with room for WS_MAX_HEADER_BYTES in front of that. All that are sent it write the same there. 0 or
+ * -ENOMEM. */
+int websocket_send_image(peer *p, bool binary, chunk *image, size_t at);
 
 /** Gives it its connection. */
 void websocket_start(websocket *ws, sink *s);

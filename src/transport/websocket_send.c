@@ -97,17 +97,17 @@ static chunk *make_image(pool *blocks, blob *body)
     return image;
 }
 
-static size_t text_header(size_t len, char *ret_header)
+/* The header of a whole message, in the room before its payload, or the beginning of that. Where it begins. */
+static char *header_in_front(char *payload, ws_opcode opcode, size_t len)
 {
-    return ws_header_put(&(ws_header){.opcode = WS_TEXT, .fin = true, .len = len}, ret_header);
+    char *at = payload - ws_header_len(len);
+    ws_header_put(&(ws_header){.opcode = opcode, .fin = true, .len = len}, at);
+    return at;
 }
 
-/* The header ends where the payload begins. */
 static void put_header_in_front(char *payload, size_t len)
 {
-    char header[WS_MAX_HEADER_BYTES];
-    size_t header_len = text_header(len, header);
-    memcpy(payload - header_len, header, header_len);
+    header_in_front(payload, WS_TEXT, len);
 }
 
 /* In the topic's hands; its payload begins WS_MAX_HEADER_BYTES into it. NULL: no memory. */
@@ -119,8 +119,7 @@ static chunk *encoded_image(websocket *ws, topic *t, uint64_t offset)
 
 static int write_encoded(websocket *ws, chunk *image)
 {
-    char header[WS_MAX_HEADER_BYTES];
-    size_t unused = WS_MAX_HEADER_BYTES - text_header(image->len - WS_MAX_HEADER_BYTES, header);
+    size_t unused = WS_MAX_HEADER_BYTES - ws_header_len(image->len - WS_MAX_HEADER_BYTES);
     sink_piece piece = {.body = {image->bytes + unused, image->len - unused}, .owner = image};
     return ws->sink->ops->write(ws->sink, &piece);
 }
@@ -173,6 +172,55 @@ int websocket_deliver(peer *p, topic *t, uint64_t offset)
         image = plain_image(ws, t, offset);
     return image ? write_image(ws, image) : -ENOMEM;
 }
+
+/* ------------------------------------------------------------------------------------- what is carried for others */
+
+static int send_joined(websocket *ws, ws_opcode opcode, str front, str body)
+{
+    chunk *whole = chunk_new(websocket_blocks(ws), front.len + body.len);
+    if (!whole)
+        return -ENOMEM;
+    if (front.len)
+        memcpy(whole->bytes, front.at, front.len);
+    if (body.len)
+        memcpy(whole->bytes + front.len, body.at, body.len);
+    int error = put_message(ws, opcode, (str){whole->bytes, front.len + body.len});
+    chunk_unref(websocket_blocks(ws), whole);
+    return error;
+}
+
+int websocket_send_pieces(peer *p, bool binary, str front, str body)
+{
+    websocket *ws = websocket_of(p);
+    hub *h = p->hub;
+    char alone[WS_MAX_HEADER_BYTES], *behind = front.len ? (char *)(uintptr_t)front.at : alone + sizeof alone;
+    ws_opcode opcode = binary ? WS_BINARY : WS_TEXT;
+    size_t len = front.len + body.len;
+    if (worth_compressing(ws, len))
+        return send_joined(ws, opcode, front, body);
+    char *head = header_in_front(behind, opcode, len);
+    sink_piece piece = {.head = {head, (size_t)(behind - head) + front.len}, .body = body};
+    if (h->view_has_room && front.len <= 1 && str_same(body, h->view)) {
+        piece.room_in_front = true;
+        h->view_has_room = false;
+    }
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+int websocket_send_image(peer *p, bool binary, chunk *image, size_t at)
+{
+    websocket *ws = websocket_of(p);
+    str payload = {image->bytes + at, image->len - at};
+    ws_opcode opcode = binary ? WS_BINARY : WS_TEXT;
+    websocket_frame frame;
+    if (worth_compressing(ws, payload.len) && websocket_deflate_frame(p->hub, ws->deflate, opcode, payload, &frame))
+        return write_compressed(ws, &frame);
+    const char *head = header_in_front(image->bytes + at, opcode, payload.len);
+    sink_piece piece = {.body = {head, (size_t)(image->bytes + image->len - head)}, .owner = image};
+    return ws->sink->ops->write(ws->sink, &piece);
+}
+
+/* ---------------------------------------------------------------------------------------------------------------------- */
 
 int websocket_gap(peer *p, topic *t, uint64_t next)
 {

@@ -20,7 +20,7 @@ BELOW = {
     'cli': set(),
 }
 OUTSIDE = ['examples', 'tests/conformance']  # see <weft.h> and their own folder
-GENERATED = {'cli': {'demo_page.h'}, 'transport': {'weft_js.h'}}
+GENERATED = {'cli': {'demo_chatroom.h', 'demo_page.h', 'demo_progress.h', 'demo_script.h', 'demo_sendmsg.h', 'demo_style.h'}, 'transport': {'weft_js.h'}}
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 

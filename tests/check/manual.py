@@ -2,7 +2,7 @@
 """The manual is well formed and agrees with the header and the examples: manual.py [TREE]
 
  - `mandoc -T lint` has nothing to say about a page;
- - weft(3) lists every function that <weft.h> declares, once, and no other; it names every WEFT_E_*;
+ - weft(3) lists every function that <weft.h> declares, with what it includes, once, and no other; it names every WEFT_E_*;
  - its example is examples/readme.c.
 
 That weft(1) names the options of the command is a test of the suite install, which has the command.
@@ -30,8 +30,18 @@ def lint():
                 yield line
 
 
+def included(name, seen=()):
+    """The header and those of ours that it includes, each once."""
+    seen = [*seen, name]
+    for other in re.findall(r'^#include <(weft/\w+\.h)>', read(f'include/{name}'), re.M):
+        if other not in seen:
+            seen = included(other, seen)
+    return seen
+
+
 def functions():
-    header = re.sub(r'/\*.*?\*/', '', read('include/weft.h'), flags=re.S)
+    whole = ''.join(read(f'include/{name}') for name in included('weft.h'))
+    header = re.sub(r'/\*.*?\*/', '', whole, flags=re.S)
     declared = set(re.findall(r'^(?:WEFT_API|static inline)\s[^;{(]*?(\w+)\(', header, re.M))
     page = read('man/weft.3')
     listed = re.findall(r'^(?:\.It Fn|\.It\n\.Fn) (\w+)$', page, re.M)

@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """The tree agrees with itself: tree.py [TREE]
 
- - the README's first C block is examples/readme.c, which is compiled and run;
+ - the README's first C block is examples/readme.c, which is compiled and run, and each further one stands in one of the examples;
  - every source and every test is named by its meson.build, so that none is forgotten;
  - no file names a package registry's host, a download address in a lock file, or a folder of somebody's own machine.
 """
@@ -42,6 +42,10 @@ def readme():
         yield 'README.md: no C block'
     elif block[1] != read('examples/readme.c'):
         yield 'README.md: its first C block is not examples/readme.c'
+    examples = [read(path) for path in sorted(glob.glob('examples/*.c'))]
+    for further in re.findall(r'^```c\n(.*?)^```$', read('README.md'), re.M | re.S)[1:]:
+        if not any(further in example for example in examples):
+            yield f'README.md: a C block stands in no example: {further.splitlines()[0]}'
 
 
 def listed():

@@ -14,7 +14,10 @@ flags=(-std=gnu17 -D_GNU_SOURCE -fvisibility=hidden -O1 -Wall -Wextra -Werror "$
 # The files that the build turns into C.
 if [ -f tools/embed.c ]; then
     gcc -o "$made/embed" tools/embed.c
-    "$made/embed" src/cli/demo/index.html "$made/demo_page.c" "$made/demo_page.h" demo_page
+    for page in page=index.html chatroom=chatroom.html progress=progress.html sendmsg=sendmsg.html style=demo.css script=demo.js; do
+        name=demo_${page%%=*}
+        "$made/embed" "src/cli/demo/${page#*=}" "$made/$name.c" "$made/$name.h" "$name"
+    done
     "$made/embed" js/weft.js "$made/weft_js.c" "$made/weft_js.h" weft_js
 fi
 

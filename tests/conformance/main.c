@@ -7,7 +7,9 @@
  *   ws-context the same, with a compressor and a context for each connection
  *   broadcast  WebSocket on any path: every message goes to every other connection, compressed for clients that offer it
  *   http       any method on any path: 200 with the request's body as it came
+ *   engineio, engineio-client, socketio, socketio-broadcast, socketio-client: in files of their own
  */
+#include "suites.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -91,13 +93,23 @@ static const struct {
     {"ws-context", "ws", add_ws_context},
     {"broadcast", "ws", add_broadcast},
     {"http", "http", add_http},
+    {"engineio", "http", add_engineio},
+    {"engineio-client", "http", add_engineio_client},
+    {"socketio", "http", add_socketio},
+    {"socketio-broadcast", "http", add_socketio_broadcast},
+    {"socketio-client", "http", add_socketio_client},
+    {"socketio-echo", "http", add_socketio_echo},
+    {"socketio-others", "http", add_socketio_others},
 };
 
 enum { N_SUITES = sizeof suites / sizeof *suites };
 
 static int usage(void)
 {
-    fprintf(stderr, "usage: weft-conformance ws|ws-context|broadcast|http --port N [--loops 1] [--tls DIR]\n");
+    fprintf(stderr, "usage: weft-conformance ");
+    for (size_t i = 0; i < N_SUITES; i++)
+        fprintf(stderr, "%s%s", i ? "|" : "", suites[i].name);
+    fprintf(stderr, " --port N [--loops 1] [--tls DIR]\n");
     return 2;
 }
 

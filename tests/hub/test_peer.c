@@ -295,7 +295,7 @@ static client *guest_with(peer_handler *handler)
 static void peer_handler__takes_what_comes_in_place_of_the_program(void **state)
 {
     (void)state;
-    peer_handler takes = {.receive = take_message, .left = note_left};
+    peer_handler takes = {&(const peer_handler_ops){.receive = take_message, .left = note_left}};
     client *c = guest_with(&takes);
     subscribe(c, "t");
     receive(c, "a");
@@ -311,7 +311,7 @@ static void peer_handler__takes_what_comes_in_place_of_the_program(void **state)
 static void peer_handler__may_take_nothing(void **state)
 {
     (void)state;
-    peer_handler deaf = {0};
+    peer_handler deaf = {&(const peer_handler_ops){0}};
     client *c = guest_with(&deaf);
     receive(c, "a");
     cut(c);
@@ -323,7 +323,7 @@ static void peer_handler__may_take_nothing(void **state)
 static void peer_handler__may_end_its_peer(void **state)
 {
     (void)state;
-    peer_handler leaves = {.receive = take_and_leave, .left = note_left};
+    peer_handler leaves = {&(const peer_handler_ops){.receive = take_and_leave, .left = note_left}};
     client *c = guest_with(&leaves);
     receive(c, "a");
     assert_int_equal(n_left, 1);

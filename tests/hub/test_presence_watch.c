@@ -148,7 +148,8 @@ static void presence__a_leave_that_is_taken_back_is_not_told(void **state)
 static void presence__who_cannot_be_told_watches_nothing(void **state)
 {
     (void)state;
-    static peer_handler mute;
+    static const peer_handler_ops nothing;
+    static peer_handler mute = {&nothing};
     client *a = named("ann"), *b = named("bob"), *c = guest();
     b->line->peer.handler = &mute;
     client *all[] = {a, b, c};

@@ -62,7 +62,8 @@ static inline int heard(peer *p, topic *t, const presence_change *change)
     return 0;
 }
 
-static peer_handler watching_handler = {.presence = heard};
+static const peer_handler_ops watching_ops = {.presence = heard};
+static peer_handler watching_handler = {&watching_ops};
 
 /* ---- those who come and go ---- */
 
@@ -115,7 +116,7 @@ static inline void crowd_joins(size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         snprintf(crowd_names[i], sizeof crowd_names[i], "%u", (unsigned)i);
-        crowd[i] = (peer){.id = i + 1, .identity = crowd_names[i]};
+        crowd[i] = (peer){.id = i + 1, .rules = &usual_rules, .identity = crowd_names[i]};
         assert_int_equal(presence_join(topic_named("t"), &crowd[i]), 0);
     }
 }

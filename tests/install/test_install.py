@@ -78,8 +78,11 @@ class Installed(unittest.TestCase):
 
 class Files(Installed):
     def test_header(self):
-        self.assertEqual(read(prefix, 'include/weft.h'), read(TREE, 'include/weft.h'))
-        self.assertEqual(os.listdir(prefix + '/include'), ['weft.h'])
+        for where in [prefix, TREE]:
+            self.assertEqual(sorted(os.listdir(where + '/include')), ['weft', 'weft.h'])
+        self.assertEqual(sorted(os.listdir(prefix + '/include/weft')), sorted(os.listdir(TREE + '/include/weft')))
+        for name in ['weft.h', *('weft/' + name for name in os.listdir(TREE + '/include/weft'))]:
+            self.assertEqual(read(prefix, 'include', name), read(TREE, 'include', name))
 
     def test_libraries(self):
         names = [name for name in os.listdir(libdir()) if name.startswith('libweft')]
@@ -105,7 +108,8 @@ class Symbols(Installed):
     """What the libraries give away is what the header marks with WEFT_API, and nothing else."""
 
     def marked(self):
-        header = re.sub(r'/\*.*?\*/', '', read(prefix, 'include/weft.h'), flags=re.S)
+        headers = [prefix + '/include/weft.h', *glob.glob(prefix + '/include/weft/*.h')]
+        header = re.sub(r'/\*.*?\*/', '', '\n'.join(map(read, headers)), flags=re.S)
         names = set(re.findall(r'^WEFT_API\s[^;{(]*?(\w+)\(', header, re.M))
         self.assertTrue(names)
         self.assertEqual([name for name in names if not name.startswith('weft_')], [])
@@ -203,10 +207,10 @@ class Command(Installed):
     def settings_of_help(self, command):
         """[(name, value, default)], in order, as the command's help has them."""
         text = re.sub(r'\n {6,}', ' ', self.help(command))
-        return re.findall(r'^  --([\w-]+) ([A-Z]+(?: \.\.\.)?) +.*; default (.*)$', text, re.M)
+        return re.findall(r'^  --([\w-]+)(?: |\[=)([A-Z]+(?: \.\.\.)?)\]? +.*; default (.*)$', text, re.M)
 
     def settings_of_manual(self):
-        text = self.sections()[1]['serve']
+        text = self.sections()[1]['serve'].replace(' Ns Oo Cm = Ns Ar PATH Oc', ' Ar PATH')  # --socketio[=PATH]
         return re.findall(r'^\.It Fl -([\w-]+) Ar ([A-Z]+(?: \.\.\.)?)\n(?:(?!\.It).*\n)*?Default: (.*)\.$', text, re.M)
 
     def settings_of_docs(self):

@@ -152,6 +152,26 @@ static void json_plain_run__ends_at_the_first_special_byte(void **state)
     }
 }
 
+static void json_ascii_run__ends_beyond_ascii_too(void **state)
+{
+    (void)state;
+    char text[40];
+    assert_int_equal(json_ascii_run(NULL, 0), 0);
+    for (size_t len = 0; len <= sizeof text; len++) {
+        for (size_t at = 0; at <= len; at++) {
+            static const char specials[] = {'"', '\x80', '\\', '\xff', '\n'};
+            for (size_t k = 0; k < sizeof specials; k++) {
+                memset(text, at % 2 ? '\x7f' : ' ', sizeof text);
+                for (size_t i = at; i < len; i++)
+                    text[i] = specials[(k + i - at) % sizeof specials];
+                guard copy = guard_copy(text, len);
+                assert_int_equal(json_ascii_run(copy.at, len), at);
+                guard_free(copy);
+            }
+        }
+    }
+}
+
 static void json_string_end__passes_escapes(void **state)
 {
     static const struct {
@@ -179,6 +199,7 @@ int main(void)
         cmocka_unit_test(json_text__sees_each_byte_at_each_place),
         cmocka_unit_test(json_text__brings_any_text_through),
         cmocka_unit_test(json_plain_run__ends_at_the_first_special_byte),
+        cmocka_unit_test(json_ascii_run__ends_beyond_ascii_too),
         cmocka_unit_test(json_string_end__passes_escapes),
     };
     return cmocka_run_group_tests_name("json_text", tests, NULL, NULL);
