@@ -73,6 +73,7 @@ N_IDLE = 5000
 IDLE_BYTES, HANDSHAKE_US = 256, 16
 IDLE_PUSH_BYTES = 512  # of an event stream or a waiting poll
 N_IDLE_TLS, IDLE_TLS_BYTES = 1000, 16384
+N_IDLE_SOCKETIO, IDLE_SOCKETIO_BYTES = 15000, 1024
 
 NCHAN = """load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
 daemon off; master_process off; worker_processes 1; worker_rlimit_nofile 20000; pid {folder}/pid; error_log {folder}/error.log;
@@ -267,6 +268,16 @@ class Bench:
         idle_bytes = int(match[2])
         self.row('idle wss, user memory', f'{idle_bytes} B', '', '', f'{IDLE_TLS_BYTES} B', idle_bytes <= IDLE_TLS_BYTES, '')
 
+    def idle_socketio(self):
+        with Server([self.options.conformance, 'socketio-echo', '--port', '0']) as server:
+            line = self.load(server, server.wait_ready(), ['idle', '--sio', '-c', str(N_IDLE_SOCKETIO), '--tag', 'weft'])
+        match = line and re.search(r'= (-?\d+) B/conn', line)
+        if not match:
+            print('idle Socket.IO failed', flush=True)
+            return
+        idle_bytes = int(match[1])
+        self.row('idle Socket.IO, user memory', f'{idle_bytes} B', '', '', f'{IDLE_SOCKETIO_BYTES} B', idle_bytes <= IDLE_SOCKETIO_BYTES, '')
+
     def idle_push(self, via):
         with tempfile.TemporaryDirectory() as folder:
             command, paths, _ = self.fanout_server('weft', via, folder)
@@ -299,6 +310,7 @@ class Bench:
         if re.search(self.options.only, 'idle'):
             self.idle()
             self.idle_tls()
+            self.idle_socketio()
             for via in ('sse', 'poll'):
                 self.idle_push(via)
         if re.search(self.options.only, 'codecs'):

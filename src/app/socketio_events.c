@@ -18,19 +18,26 @@ static bool are_known_args(const weft_socketio_event *event, const hub_event *kn
            event->n_attachments == known->told->n_attachments;
 }
 
-/* Arguments that are compact. */
-typedef struct {
-    str text;
-    char *block; /* that the text lies in; NULL: it is the program's */
-    size_t block_bytes;
-} compact_args;
-
-static int compact(str args, size_t len, pool *blocks, compact_args *ret)
+static checked_event as_it_is(const weft_socketio_event *event)
 {
-    ret->block = pool_get(blocks, len, &ret->block_bytes);
-    if (!ret->block)
+    return (checked_event){
+        .what = {.args = event->args,
+                 .attachments = event->attachments,
+                 .n_attachments = (uint32_t)event->n_attachments,
+                 .is_volatile = event->is_volatile},
+    };
+}
+
+static int compact(const weft_socketio_event *event, size_t len, pool *blocks, checked_event *ret)
+{
+    size_t block_bytes;
+    char *text = pool_get(blocks, len, &block_bytes);
+    if (!text)
         return -ENOMEM;
-    ret->text = (str){ret->block, json_compact(args, ret->block)};
+    *ret = as_it_is(event);
+    ret->what.args = (str){text, json_compact(event->args, text)};
+    ret->compact = text;
+    ret->block_bytes = block_bytes;
     return 0;
 }
 
@@ -41,7 +48,7 @@ static bool is_array(str json)
     return json.len && *json.at == '[';
 }
 
-static int check_args(const weft_socketio_event *event, pool *blocks, compact_args *ret)
+static int check_args(const weft_socketio_event *event, pool *blocks, checked_event *ret)
 {
     str args = event->args;
     int64_t len = json_check(args);
@@ -49,7 +56,10 @@ static int check_args(const weft_socketio_event *event, pool *blocks, compact_ar
         return WEFT_E_JSON;
     if (!is_array(args) || !socketio_placeholders_fit(args, (uint32_t)event->n_attachments))
         return WEFT_E_INVALID;
-    return (size_t)len < args.len ? compact(args, (size_t)len, blocks, ret) : 0;
+    if ((size_t)len < args.len)
+        return compact(event, (size_t)len, blocks, ret);
+    *ret = as_it_is(event);
+    return 0;
 }
 
 static int check_attachments(const weft_socketio_event *event)
@@ -64,20 +74,12 @@ static int check_attachments(const weft_socketio_event *event)
 
 int answer_check(const weft_socketio_event *answer, pool *blocks, const hub_event *known, checked_event *ret)
 {
-    compact_args args = {.text = answer->args};
     int error = call_str_valid(answer->args) ? check_attachments(answer) : WEFT_E_INVALID;
-    if (!error && answer->args.at && !are_known_args(answer, known))
-        error = check_args(answer, blocks, &args);
     if (error)
         return error;
-    ret->what = (socketio_emission){
-        .args = args.text,
-        .attachments = answer->attachments,
-        .n_attachments = (uint32_t)answer->n_attachments,
-        .is_volatile = answer->is_volatile,
-    };
-    ret->compact = args.block;
-    ret->block_bytes = args.block_bytes;
+    if (answer->args.at && !are_known_args(answer, known))
+        return check_args(answer, blocks, ret);
+    *ret = as_it_is(answer);
     return 0;
 }
 

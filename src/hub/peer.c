@@ -119,6 +119,15 @@ void peer_leave(peer *p, int code, str reason)
     loop_defer(p->hub->loop, &p->task);
 }
 
+static void extra_free(peer_extra *extra)
+{
+    if (!extra)
+        return;
+    mem_free(extra->subject);
+    mem_free(extra->identity);
+    mem_free(extra);
+}
+
 /* The end: `close` is called once, and only for a peer whose `open` was. */
 static void peer_finish(peer *p)
 {
@@ -132,10 +141,7 @@ static void peer_finish(peer *p)
     if (!p->gated)
         p->hub->counts.traffic[p->ops->transport].n_peers--;
     mem_free(p->text);
-    if (p->extra)
-        mem_free(p->extra->subject);
-    mem_free(p->extra);
-    mem_free(p->identity);
+    extra_free(p->extra);
     p->id = 0;
     if (p->ops->free(p))
         return;

@@ -96,8 +96,10 @@ enum {
 
 /** Peers are many, and few of them have any of this. */
 typedef struct {
-    peer_rate *rate; /* what it has sent of late; NULL: nobody counts */
-    char *subject;   /* of the client's certificate; owned, NULL for none */
+    peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
+    char *subject;                /* of the client's certificate; owned, NULL for none */
+    char *identity;               /* what presence lists; owned, NULL: not known yet */
+    struct program_timer *timers; /* of weft_peer_after(), the latest first; NULL for none */
 } peer_extra;
 
 struct peer {
@@ -108,13 +110,11 @@ struct peer {
     peer_handler *handler; /* NULL: what comes is the program's */
     loop_task task;
     subscription *subscriptions;
-    peer_extra *extra;            /* what few have; owned, NULL for none of it */
-    struct program_timer *timers; /* of weft_peer_after(), the latest first; NULL for none */
+    peer_extra *extra; /* what few have; owned, NULL for none of it */
     uint64_t messages_in, messages_out, bytes_in, bytes_out;
     uint64_t opened_ms;
     char *
         text; /* until `open` was called the cursor that the client came with, then the reason of close; owned, NULL for none */
-    char *identity; /* what presence lists; owned, NULL: not known yet */
     uint16_t n_subscriptions, n_lagging;
     uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
     uint16_t close_code;

@@ -53,11 +53,11 @@ int peer_identify(peer *p, str name)
 {
     if (p->n_subscriptions || p->listed || !topic_name_valid(name))
         return WEFT_E_INVALID;
-    char *text = mem_copy_text(name.at, name.len);
+    char *text = peer_extra_of(p) ? mem_copy_text(name.at, name.len) : NULL;
     if (!text)
         return -ENOMEM;
-    mem_free(p->identity);
-    p->identity = text;
+    mem_free(p->extra->identity);
+    p->extra->identity = text;
     return 0;
 }
 
@@ -76,9 +76,10 @@ static char *make_name(void)
 
 str peer_identity(peer *p)
 {
-    if (!p->identity)
-        p->identity = make_name();
-    return str_from(p->identity);
+    peer_extra *extra = peer_extra_of(p);
+    if (extra && !extra->identity)
+        extra->identity = make_name();
+    return str_from(extra ? extra->identity : NULL);
 }
 
 /* --------------------------------------------------------------------------------------------------- life and death */

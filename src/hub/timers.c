@@ -55,16 +55,16 @@ static void timer_fired(timer *clock)
 
 static void link_to_peer(program_timer *t, peer *p)
 {
-    t->next = p->timers;
-    t->link = &p->timers;
-    p->timers = t;
+    t->next = p->extra->timers;
+    t->link = &p->extra->timers;
+    p->extra->timers = t;
     if (t->next)
         t->next->link = &t->next;
 }
 
 weft_timer hub_timer_start(hub *h, peer *p, const timer_spec *spec)
 {
-    program_timer *t = mem_new(sizeof *t);
+    program_timer *t = p && !peer_extra_of(p) ? NULL : mem_new(sizeof *t);
     if (!t)
         return (weft_timer){0};
     *t = (program_timer){.hub = h, .peer = p, .spec = *spec};
@@ -90,8 +90,8 @@ int hub_timer_cancel(hub *h, weft_timer handle)
 
 void peer_timers_drop(peer *p)
 {
-    while (p->timers)
-        timer_free(p->timers);
+    while (p->extra && p->extra->timers)
+        timer_free(p->extra->timers);
 }
 
 static void drop_one(void *value, void *user)

@@ -214,8 +214,11 @@ static const char *read_packet(str rest, socketio_packet *ret)
 
 const char *socketio_read(char *text, size_t len, socketio_packet *ret)
 {
-    *ret = (socketio_packet){0};
-    return read_packet((str){text, len}, ret);
+    socketio_packet packet = {0};
+    const char *problem = read_packet((str){text, len}, &packet);
+    if (!problem)
+        *ret = packet;
+    return problem;
 }
 
 bool socketio_no_args(str args)

@@ -43,7 +43,7 @@ typedef struct {
 /**
  * Reads a packet, writing to the text: the name is decoded in place, and the comma behind it becomes the bracket that opens `args`. NULL, or what is wrong
  * (static, one word or two: "type", "attachments", "namespace", "id", "JSON", "payload", "event"). Placeholders are checked against n_attachments: one that is out of
- * range is "placeholder". On failure text and packet may have been written to.
+ * range is "placeholder". On failure the text may have been written to.
  */
 const char *socketio_read(char *text, size_t len, socketio_packet *ret);
 

@@ -31,15 +31,22 @@ static int allow_any_origin(exchange *e)
     return exchange_add_field(e, field, STR("*"));
 }
 
+/* What was to be said has not been said, even where the refusal has. */
+static int fail_memory(exchange *e)
+{
+    exchange_refuse(e, 503, STR("out of memory\n"));
+    return -ENOMEM;
+}
+
 static int answer(exchange *e, http_answer *what)
 {
-    return allow_any_origin(e) ? exchange_refuse(e, 503, STR("out of memory\n")) : exchange_answer(e, what);
+    return allow_any_origin(e) ? fail_memory(e) : exchange_answer(e, what);
 }
 
 int engineio_answer(exchange *e, str type, str body, chunk *owner)
 {
     if (buf_put_str(&e->fields, STR("Cache-Control: no-store\r\n")))
-        return exchange_refuse(e, 503, STR("out of memory\n"));
+        return fail_memory(e);
     return answer(e, &(http_answer){.status = 200, .type = type, .body = body, .owner = owner});
 }
 

@@ -127,7 +127,7 @@ struct socketio_namespace {
     map rooms;
     socketio_socket **by_id; /* those that are open, in cap_sockets buckets: random ids need no hash */
     socketio_log *log;       /* NULL: no recovery */
-    timer linger;            /* with recovery: when it goes, nobody being there */
+    timer linger;            /* with recovery: when it goes, nobody being there who could come back */
     uint64_t next_ack;       /* of all its sockets, so that a late answer is never taken for one to another question */
     char name[];
 };
@@ -370,6 +370,9 @@ void socketio_log_exit(socketio_log *l, const socketio_socket *s);
 
 /** A socket has lost its connection: its rooms and what it is called are kept; before it leaves them. Without memory it will not be recovered. */
 void socketio_log_keep(socketio_log *l, const socketio_socket *s);
+
+/** True when a socket is kept that may come back. */
+bool socketio_log_awaits(const socketio_log *l);
 
 /** A client asks to be who it was: true when it is, and then the socket has its id, pid and rooms back, and *ret_from is what it has of the log. The socket is not in the
  * namespace yet. The offset is {NULL, 0} for a client that has had no event. When the old connection is still there it is ended. */

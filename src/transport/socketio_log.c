@@ -263,6 +263,11 @@ void socketio_log_keep(socketio_log *l, const socketio_socket *s)
     set_clock(l);
 }
 
+bool socketio_log_awaits(const socketio_log *l)
+{
+    return l->kept.n_entries > 0;
+}
+
 static present *find_present(const socketio_log *l, str pid)
 {
     map_entry *found = map_get(&l->present, pid);

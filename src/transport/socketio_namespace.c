@@ -83,7 +83,7 @@ void socketio_namespace_settle(socketio_namespace *n)
 {
     if (n->n_clients)
         return;
-    if (n->log)
+    if (n->log && socketio_log_awaits(n->log)) /* else clients could leave behind as many as they can name */
         loop_arm_roughly(n->hub->loop, &n->linger, n->route->recovery_ms, lingered);
     else
         socketio_namespace_free(n);

@@ -221,6 +221,30 @@ static void engineio__asks_the_program_who_may_come(void **state)
     assert_string_equal(look(), "close:1006:transport close ");
 }
 
+static void accept_at_once(weft_exchange which, const weft_request *request, void *user)
+{
+    ask_later(which, request, user);
+    weft_accept(which, NULL);
+}
+
+static void answer_once_more(weft_peer who)
+{
+    on_open(who);
+    results[0] = weft_reject(asked, 403, NULL);
+    results[1] = weft_answer(asked, 200, "text/plain", "hi", 2);
+}
+
+static void engineio__answers_what_was_accepted_only_once(void **state)
+{
+    (void)state;
+    serve_engineio(&(weft_engineio_options){.request = accept_at_once, .open = answer_once_more});
+    eio_open();
+    assert_string_equal(look(), "asked: open ");
+    assert_int_equal(results[0], WEFT_E_CLOSED);
+    assert_int_equal(results[1], WEFT_E_CLOSED);
+    eio_post("4hi");
+}
+
 static void engineio__tells_the_client_why_it_may_not_come(void **state)
 {
     (void)state;
@@ -927,6 +951,7 @@ int main(void)
         APP_TEST(engineio__refuses_settings_that_mean_nothing),
         APP_TEST(engineio__sets_its_cookie_with_the_handshake),
         APP_TEST(engineio__asks_the_program_who_may_come),
+        APP_TEST(engineio__answers_what_was_accepted_only_once),
         APP_TEST(engineio__tells_the_client_why_it_may_not_come),
         APP_TEST(engineio__does_not_wait_for_the_program_for_ever),
         APP_TEST(engineio__keeps_the_request_when_it_is_told_to),

@@ -137,10 +137,37 @@ static void engineio__loses_at_most_the_client_for_whom_there_is_no_memory(void 
     assert_true(n > 20);
 }
 
+/* What waits for a poll that cannot be answered is not taken for sent. */
+static void poll__without_memory_ends_a_session_that_has_packets(void **state)
+{
+    int n_failed = 0;
+    for (uint64_t n = 1; n < 12; n++) {
+        assert_int_equal(setup_app(state), 0);
+        serve_engineio(&(weft_engineio_options){.message = on_echo});
+        eio_open();
+        eio_post("4a");
+        int fd = eio_request("GET", POLLING, true, "", "");
+        mem_fail_from(n);
+        int status = client_read_answer(fd, NULL);
+        mem_fail_from(0);
+        close(fd);
+        if (status != 200) {
+            n_failed++;
+            fd = eio_ask();
+            status = client_read_answer(fd, NULL);
+            assert_true(status == 400 || strcmp(client_bytes, "4a") == 0);
+            close(fd);
+        }
+        assert_int_equal(teardown_app(state), 0);
+    }
+    assert_true(n_failed > 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(engineio__loses_at_most_the_client_for_whom_there_is_no_memory),
+        cmocka_unit_test(poll__without_memory_ends_a_session_that_has_packets),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

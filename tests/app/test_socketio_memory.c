@@ -101,7 +101,7 @@ static bool went_through(int fd)
     return good;
 }
 
-static bool go_through_everything(void)
+static bool go_through_frames(void)
 {
     int fd = client_connect(url);
     client_ask(fd, SOCKETIO_PATH, "");
@@ -110,13 +110,98 @@ static bool go_through_everything(void)
     return good;
 }
 
+static void request(int fd, const char *method, const char *sid, const char *body)
+{
+    char head[512];
+    snprintf(head, sizeof head,
+             "%s /socket.io/?EIO=4&transport=polling%s%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n%s",
+             method, *sid ? "&sid=" : "", sid, strlen(body), body);
+    client_write_text(fd, head);
+}
+
+static char sid[32], pid[32]; /* of the client by polls */
+
+/* On a connection of its own; the answer stands in client_bytes. */
+static bool answers(const char *method, const char *known, const char *body, const char *begins)
+{
+    int fd = client_connect(url);
+    request(fd, method, known, body);
+    bool good = client_read_answer(fd, NULL) == 200 && strncmp(client_bytes, begins, strlen(begins)) == 0;
+    close(fd);
+    return good;
+}
+
+static bool opens_polls(void)
+{
+    *sid = '\0';
+    if (!answers("GET", "", "", "0{\"sid\""))
+        return false;
+    snprintf(sid, sizeof sid, "%.20s", strstr(client_bytes, "\"sid\":\"") + 7);
+    return true;
+}
+
+static bool keeps_pid(void)
+{
+    const char *at = strstr(client_bytes, "\"pid\":\"");
+    snprintf(pid, sizeof pid, "%.20s", at ? at + 7 : "");
+    return true;
+}
+
+/* An event with an attachment comes back three times, over polls and then over the WebSocket that took their place. */
+static bool upgraded(void)
+{
+    char path[128];
+    int fd = client_connect(url);
+    snprintf(path, sizeof path, "%s&sid=%s", SOCKETIO_PATH, sid);
+    client_ask(fd, path, "");
+    bool good = client_read_head(fd) == 101 && tells(fd, "2probe") && got(fd, CLIENT_TEXT, "3probe") &&
+                tells(fd, "5") && tells(fd, "42[\"after\"]");
+    for (int i = 0; good && i < 3; i++)
+        good = got(fd, CLIENT_TEXT, i < 2 ? "451-" : "461-5") && got(fd, CLIENT_BINARY, "bytes");
+    good = good && got(fd, CLIENT_TEXT, "42[\"after\"") && got(fd, CLIENT_TEXT, "42[\"after\"");
+    client_reset(fd);
+    return good;
+}
+
+/* Back as who it was, where there is recovery, and out again. */
+static bool came_back(void)
+{
+    char body[64];
+    if (*pid)
+        snprintf(body, sizeof body, "40{\"pid\":\"%s\"}", pid);
+    else
+        snprintf(body, sizeof body, "40");
+    return opens_polls() && answers("POST", sid, body, "ok") && answers("GET", sid, "", "40{\"sid\"") &&
+           answers("POST", sid,
+                   "41\x1e"
+                   "1",
+                   "ok");
+}
+
+static bool go_through_polls(void)
+{
+    static const char *const pic = "451-5[\"pic\",{\"_placeholder\":true,\"num\":0}]\x1e"
+                                   "bYnl0ZXM=";
+    return opens_polls() && answers("POST", sid, "40{\"token\":1}", "ok") && answers("GET", sid, "", "40{\"sid\"") &&
+           keeps_pid() && answers("POST", sid, "42[\"event\",\"text\"]", "ok") &&
+           answers("GET", sid, "", "42[\"event\",\"text\"") && answers("POST", sid, pic, "ok") && upgraded() &&
+           came_back();
+}
+
 /* True when the n-th allocation was more than all of it needs. */
-static bool fail_from(uint64_t n, uint32_t recovery_ms, void **state)
+static bool fail_from(uint64_t n, uint32_t recovery_ms, bool (*go_through_everything)(void), void **state)
 {
     const weft_socketio_options options = {
-        .gate = admit, .open = join, .event = answer, .close = count_close, .recovery_ms = recovery_ms};
+        .gate = admit,
+        .open = join,
+        .event = answer,
+        .close = count_close,
+        .recovery_ms = recovery_ms,
+        .engine = {.ping_interval_ms = 500, .ping_timeout_ms = 300},
+    };
     assert_int_equal(setup_app(state), 0);
     n_opened = n_closed = n_calls = n_acked = 0;
+    *sid = '\0';
     weft_websocket(app, "/other", &(weft_websocket_options){.message = on_echo, .ping_interval_ms = WEFT_NEVER});
     weft_socketio(app, "/socket.io/", &options);
     weft_socketio_namespace(app, "/socket.io/", "/o*", &options);
@@ -128,6 +213,8 @@ static bool fail_from(uint64_t n, uint32_t recovery_ms, void **state)
     bool good = go_through_everything();
     bool enough = mem_count() - before < n;
     mem_fail_from(0);
+    if (!good && *sid)
+        answers("POST", sid, "1", "ok"); /* a session that it could go on with */
     CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
     assert_true(good || !enough);
     assert_int_equal(n_opened, n_closed);
@@ -140,10 +227,10 @@ static bool fail_from(uint64_t n, uint32_t recovery_ms, void **state)
     return enough;
 }
 
-static void fail_each(uint32_t recovery_ms, void **state)
+static void fail_each(uint32_t recovery_ms, bool (*go_through_everything)(void), void **state)
 {
     uint64_t n = 1;
-    while (!fail_from(n, recovery_ms, state)) {
+    while (!fail_from(n, recovery_ms, go_through_everything, state)) {
         assert_true(n < 500);
         n++;
     }
@@ -152,12 +239,18 @@ static void fail_each(uint32_t recovery_ms, void **state)
 
 static void socketio__loses_at_most_the_client_for_whom_there_is_no_memory(void **state)
 {
-    fail_each(0, state);
+    fail_each(0, go_through_frames, state);
+}
+
+static void polls__lose_at_most_the_client_for_whom_there_is_no_memory(void **state)
+{
+    fail_each(0, go_through_polls, state);
+    fail_each(1000, go_through_polls, state);
 }
 
 static void recovery__loses_at_most_the_client_for_whom_there_is_no_memory(void **state)
 {
-    fail_each(1000, state);
+    fail_each(1000, go_through_frames, state);
 }
 
 /* ------------------------------------------------------------------------------------------------------------- costs */
@@ -202,29 +295,20 @@ static int idle_websocket(void)
     return sio_open();
 }
 
-static void request(int fd, const char *method, const char *sid, const char *body)
-{
-    char head[512];
-    snprintf(head, sizeof head,
-             "%s /socket.io/?EIO=4&transport=polling%s%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: %zu\r\n\r\n%s",
-             method, *sid ? "&sid=" : "", sid, strlen(body), body);
-    client_write_text(fd, head);
-}
-
 /* A client whose poll waits. */
 static int idle_poll(void)
 {
     int fd = client_connect(url);
-    char sid[32];
+    char own[32];
     request(fd, "GET", "", "");
     assert_int_equal(client_read_answer(fd, NULL), 200);
-    snprintf(sid, sizeof sid, "%.20s", strstr(client_bytes, "\"sid\":\"") + 7);
-    request(fd, "POST", sid, "40");
+    snprintf(own, sizeof own, "%.20s", strstr(client_bytes, "\"sid\":\"") + 7);
+    request(fd, "POST", own, "40");
     assert_int_equal(client_read_answer(fd, NULL), 200);
-    request(fd, "GET", sid, "");
+    request(fd, "GET", own, "");
     assert_int_equal(client_read_answer(fd, NULL), 200);
     assert_memory_equal(client_bytes, "40{", 3);
-    request(fd, "GET", sid, "");
+    request(fd, "GET", own, "");
     return fd;
 }
 
@@ -268,6 +352,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(socketio__loses_at_most_the_client_for_whom_there_is_no_memory),
+        cmocka_unit_test(polls__lose_at_most_the_client_for_whom_there_is_no_memory),
         cmocka_unit_test(recovery__loses_at_most_the_client_for_whom_there_is_no_memory),
         cmocka_unit_test(cost__of_an_echo_is_no_allocation),
 #if !defined __SANITIZE_ADDRESS__ && !defined __SANITIZE_THREAD__

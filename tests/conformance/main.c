@@ -7,13 +7,17 @@
  *   ws-context the same, with a compressor and a context for each connection
  *   broadcast  WebSocket on any path: every message goes to every other connection, compressed for clients that offer it
  *   http       any method on any path: 200 with the request's body as it came
- *   engineio, engineio-client, socketio, socketio-broadcast, socketio-client: in files of their own
+ *   engineio, engineio-client, socketio, socketio-broadcast, socketio-soak, socketio-client: in files of their own
  */
 #include "suites.h"
 #include <limits.h>
+#include <netinet/in.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
 #include <weft.h>
 
 static const char *const any_origin[] = {"*", NULL}; /* also: any host */
@@ -97,6 +101,7 @@ static const struct {
     {"engineio-client", "http", add_engineio_client},
     {"socketio", "http", add_socketio},
     {"socketio-broadcast", "http", add_socketio_broadcast},
+    {"socketio-soak", "http", add_socketio_soak},
     {"socketio-client", "http", add_socketio_client},
     {"socketio-echo", "http", add_socketio_echo},
     {"socketio-others", "http", add_socketio_others},
@@ -113,6 +118,28 @@ static int usage(void)
     return 2;
 }
 
+/* Suites that say `localhost` may mean this one: on the same port, where there is IPv6 and nobody has the port there. */
+static bool can_listen_on_ipv6(const char *port)
+{
+    struct sockaddr_in6 where = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
+    int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    where.sin6_port = htons((uint16_t)atoi(port));
+    bool can = fd >= 0 && bind(fd, (const struct sockaddr *)&where, sizeof where) == 0;
+    if (fd >= 0)
+        close(fd);
+    return can;
+}
+
+static void listen_on_both(weft *app, char *url, size_t room, const weft_listen_options *options)
+{
+    weft_listen(app, url, options);
+    const char *real = weft_listening(app, 0), *port = real ? strrchr(real, ':') + 1 : NULL;
+    if (!port || !can_listen_on_ipv6(port))
+        return;
+    snprintf(url, room, "%.*s://[::1]:%s", (int)strcspn(real, ":"), real, port);
+    weft_listen(app, url, options);
+}
+
 static int serve(size_t suite, const char *port, const char *folder)
 {
     char url[64], certificate[PATH_MAX], key[PATH_MAX];
@@ -122,10 +149,10 @@ static int serve(size_t suite, const char *port, const char *folder)
     snprintf(key, sizeof key, "%s/key.pem", folder ? folder : "");
     weft *app = weft_new(NULL);
     suites[suite].add(app);
-    weft_listen(app, url,
-                &(weft_listen_options){.hosts = any_origin, /* suites ask by all kinds of names */
-                                       .certificates = &pair,
-                                       .n_certificates = folder != NULL});
+    listen_on_both(app, url, sizeof url,
+                   &(weft_listen_options){.hosts = any_origin, /* suites ask by all kinds of names */
+                                          .certificates = &pair,
+                                          .n_certificates = folder != NULL});
     if (!weft_error(app)) {
         printf("ready %s%s\n", suites[suite].scheme, weft_listening(app, 0) + strlen("http")); /* "s" remains, or not */
         fflush(stdout);

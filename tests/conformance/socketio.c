@@ -3,6 +3,8 @@
  * authorises itself with; in "/" `message` comes back as `message-back`, and `message-with-ack` is acknowledged with its arguments.
  *
  * weft-conformance socketio-broadcast: `sendMsg` goes to everybody as `pushMsg`, its sender too, and is acknowledged.
+ *
+ * weft-conformance socketio-soak: the same, also in "/visit-" and anything; `join` joins a room, and who is gone is soon forgotten.
  */
 #include "suites.h"
 #include <stdlib.h>
@@ -61,6 +63,28 @@ static void push(weft_peer peer, const weft_socketio_event *event)
     weft_socketio_broadcast(weft_of(peer), NULL, &message);
     if (event->ack.id)
         weft_socketio_acknowledge(event->ack, NULL);
+}
+
+static void join_or_push(weft_peer peer, const weft_socketio_event *event)
+{
+    char room[64];
+    if (!weft_socketio_event_is(event, "join"))
+        push(peer, event);
+    else if (weft_json_text(weft_socketio_argument(event, 0), room, sizeof room) > 0 &&
+             weft_socketio_join(peer, room) == 0 && event->ack.id)
+        weft_socketio_acknowledge(event->ack, NULL);
+}
+
+void add_socketio_soak(weft *app)
+{
+    static const weft_socketio_options options = {
+        .event = join_or_push,
+        .connect_timeout_ms = 1000,
+        .recovery_ms = 10000,
+        .engine = {.ping_interval_ms = 500, .ping_timeout_ms = 2000, .upgrade_timeout_ms = 1000},
+    };
+    weft_socketio(app, "/socket.io/", &options);
+    weft_socketio_namespace(app, "/socket.io/", "/visit-*", &options);
 }
 
 void add_socketio_broadcast(weft *app)

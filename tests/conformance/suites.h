@@ -13,5 +13,6 @@ void add_socketio_broadcast(weft *app);
 void add_socketio_client(weft *app);
 void add_socketio_echo(weft *app);
 void add_socketio_others(weft *app);
+void add_socketio_soak(weft *app);
 
 #endif

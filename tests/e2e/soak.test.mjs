@@ -13,14 +13,14 @@ import WebSocket from 'ws';
 import { connect } from '../../js/weft.js';
 import { Numbers, eventSource, lines, numbered, polls, sessionPolls, weft } from './pages/listeners.js';
 import { below, startCutter } from './support/cutter.mjs';
-import { becomesTrue, memory, openDescriptors, sanitizerSlack } from './support/program.mjs';
+import { becomesTrue, memory, openDescriptors } from './support/program.mjs';
 import { startRenewals } from './support/renewals.mjs';
+import { Samples, noiseOf } from './support/samples.mjs';
 import { serve } from './support/served.mjs';
 import { LOBBY, ask, openSocket, startVisitors, textOf } from './support/visitors.mjs';
 
 const SECONDS = Number(process.env.WEFT_SOAK_SECONDS ?? 8);
 const KIB = 1 << 10;
-const MIB = 1 << 20;
 
 const POSTED = 'posted'; /* what a program publishes in batches */
 const SPOKEN = 'spoken'; /* what a WebSocket publishes */
@@ -34,14 +34,7 @@ const AT_A_TIME = 6;
 const RENEWAL_MS = 1_000;
 const SPOILT = 3; /* each third renewal goes wrong */
 
-/* The windows of time, as parts of the whole, whose memory is compared: what is before the first is for warming up. */
-const EARLY = [0.3, 0.5];
-const LATE = [0.8, 1];
 const SAMPLE_MS = 50;
-const LEAK_BYTES = 512; /* for each connection, which is too much; */
-const NOISE_BYTES = 1 * MIB; /* so much comes and goes, */
-const WARMING_BYTES = 32 * MIB; /* for a second; a short run is not warm yet, and sees large leaks only. From 60 s on, 1 KiB a connection shows. */
-const SANITIZED_NOISE_BYTES = 8 * MIB; /* AddressSanitizer keeps what is freed for a while */
 
 /* -------------------------------------------------------------------------------------------------------- subscribers */
 
@@ -191,39 +184,6 @@ class Traffic {
     }
 }
 
-/* ------------------------------------------------------------------------------------------------------------- memory */
-
-const inMib = (bytes) => `${(bytes / MIB).toFixed(2)} MiB`;
-const noiseOf = (server) => WARMING_BYTES / SECONDS + (sanitizerSlack(server) > 0 ? SANITIZED_NOISE_BYTES : NOISE_BYTES);
-const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
-
-/** What was seen of the server's memory, and after how many connections. */
-class Samples {
-    all = [];
-
-    add(part, bytes, connections) {
-        this.all.push({ part, bytes, connections });
-    }
-
-    window([from, to]) {
-        const inside = this.all.filter(({ part }) => part >= from && part <= to);
-        assert.ok(inside.length > 0, 'memory was looked at');
-        return { bytes: median(inside.map(({ bytes }) => bytes)), connections: median(inside.map(({ connections }) => connections)) };
-    }
-
-    /** Between the two windows, no more than comes and goes, and than connections may leave. */
-    check(noise) {
-        const [early, late] = [this.window(EARLY), this.window(LATE)];
-        const growth = late.bytes - early.bytes;
-        const connections = late.connections - early.connections;
-        const limit = noise + connections * LEAK_BYTES;
-        const told = `RSS ${inMib(early.bytes)} early, ${inMib(late.bytes)} late, ${connections} connections between them; ` +
-            `${Math.ceil(limit / connections)} bytes left by each would be too much`;
-        assert.ok(growth < limit, told);
-        return told;
-    }
-}
-
 /* --------------------------------------------------------------------------------------------------------------- soak */
 
 async function renewAll(renewals, server, isOver) {
@@ -270,7 +230,7 @@ describe('soak', () => {
         const args = ['--cert', renewals.cert, '--key', renewals.key, '--history', String(HISTORY), '--history-bytes', '64M'];
         const server = await serve(t, args, { variables });
         const to = { port: server.port, renewals };
-        const noise = noiseOf(server);
+        const noise = noiseOf(server, SECONDS);
         const descriptors = await openDescriptors(server);
         const traffic = new Traffic(to);
         await traffic.fill();

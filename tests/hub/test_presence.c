@@ -11,7 +11,7 @@ static void presence__is_off_unless_asked_for(void **state)
     uint64_t n = mem_count() - before;
     topic *t = topic_named("quiet");
     assert_null(t->presence);
-    assert_null(a->line->peer.identity);
+    assert_null(a->line->peer.extra);
     assert_int_equal(presence_watch(t, &a->line->peer), 0);
     assert_int_equal(presence_list(t, list_name, NULL), 0);
     assert_false(presence_lingers(t));
@@ -63,12 +63,12 @@ static void presence__takes_names_of_legal_text(void **state)
         STR(""), STR("a\nb"), STR("\x7f"), STR("\xff"), STR("a\0b"), STR("\xc2\x80"), {longest, sizeof longest}};
     for (size_t i = 0; i < N_OF(bad); i++)
         assert_int_equal(peer_identify(p, bad[i]), WEFT_E_INVALID);
-    assert_null(p->identity);
+    assert_true(!p->extra || !p->extra->identity);
     assert_int_equal(peer_identify(p, STR("ann")), 0);
     assert_int_equal(peer_identify(p, STR("")), WEFT_E_INVALID);
-    assert_string_equal(p->identity, "ann");
+    assert_string_equal(p->extra->identity, "ann");
     assert_int_equal(peer_identify(p, (str){longest, PRESENCE_NAME_BYTES}), 0);
-    assert_int_equal(strlen(p->identity), PRESENCE_NAME_BYTES);
+    assert_int_equal(strlen(p->extra->identity), PRESENCE_NAME_BYTES);
     assert_int_equal(peer_identify(p, STR("\xc3\xa4 nn")), 0);
     assert_int_equal(subscribe(a, "t"), 0);
     assert_string_equal(listed(), "\xc3\xa4 nn ");

@@ -383,8 +383,10 @@ static int visit(void)
     assert_true(!topic_named("t") || !topic_named("t")->presence);
     pass(2 * TOPIC_LINGER_MS);
     assert_null(topic_named("t"));
-    mem_free(c->line->peer.identity);
-    c->line->peer.identity = NULL;
+    if (c->line->peer.extra)
+        mem_free(c->line->peer.extra->identity);
+    mem_free(c->line->peer.extra);
+    c->line->peer.extra = NULL;
     c->wire[0] = '\0';
     hub_unsubscribe_all(&stage.hub, &c->line->peer);
     return error;
@@ -411,7 +413,7 @@ static void presence__who_gets_no_name_does_not_subscribe(void **state)
     visitor = named(NULL);
     joined("ann");
     check_failing_allocations(join_nameless);
-    assert_non_null(visitor->line->peer.identity);
+    assert_non_null(visitor->line->peer.extra->identity);
 }
 
 /* ---- slices ---- */

@@ -110,13 +110,15 @@ static inline void pass_leaves(void)
 
 /* Peers of which presence sees no more than the name. */
 static peer crowd[CROWD];
+static peer_extra crowd_extras[CROWD];
 static char crowd_names[CROWD][12];
 
 static inline void crowd_joins(size_t from, size_t to)
 {
     for (size_t i = from; i < to; i++) {
         snprintf(crowd_names[i], sizeof crowd_names[i], "%u", (unsigned)i);
-        crowd[i] = (peer){.id = i + 1, .rules = &usual_rules, .identity = crowd_names[i]};
+        crowd_extras[i] = (peer_extra){.identity = crowd_names[i]};
+        crowd[i] = (peer){.id = i + 1, .rules = &usual_rules, .extra = &crowd_extras[i]};
         assert_int_equal(presence_join(topic_named("t"), &crowd[i]), 0);
     }
 }

@@ -198,6 +198,26 @@ static void recovery__takes_over_in_each_namespace(void **state)
     assert_null(old->client);
 }
 
+static void recovery__keeps_no_namespace_that_nobody_comes_back_to(void **state)
+{
+    (void)state;
+    socketio_route *route = add_route(&recovering);
+    assert_int_equal(socketio_route_add(route, "/x-*", &recovering), 0);
+    line *l = come();
+    say(l, "0/x-left,");
+    turn();
+    say(l, "1/x-left,");
+    turn();
+    assert_null(socketio_namespace_find(route, STR("/x-left")));
+    say(l, "0/x-lost,");
+    turn();
+    lose(l, ENGINEIO_TRANSPORT_CLOSE);
+    turn();
+    assert_non_null(socketio_namespace_find(route, STR("/x-lost")));
+    pass_ms(RECOVERY_MS * 2);
+    assert_null(socketio_namespace_find(route, STR("/x-lost")));
+}
+
 static void recovery__without_memory_cuts_or_begins_anew(void **state)
 {
     (void)state;
@@ -466,6 +486,7 @@ int main(void)
         STAGE_TEST(recovery__follows_a_socket_through_its_rooms),
         STAGE_TEST(recovery__takes_over_what_seems_to_be_there),
         STAGE_TEST(recovery__takes_over_in_each_namespace),
+        STAGE_TEST(recovery__keeps_no_namespace_that_nobody_comes_back_to),
         STAGE_TEST(recovery__without_memory_cuts_or_begins_anew),
         STAGE_TEST(model__everybody_gets_what_was_meant_for_them),
     };

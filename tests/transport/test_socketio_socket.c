@@ -639,8 +639,6 @@ static void recovery__leaves_out_volatile_ones_and_those_with_an_ack(void **stat
 static void socket__is_small(void **state)
 {
     (void)state;
-    print_message("client %zu, session %zu, socket %zu, peer %zu\n", sizeof(socketio_client), sizeof(engineio_session),
-                  offsetof(socketio_socket, logged), sizeof(peer));
     assert_true(sizeof(socketio_client) - sizeof(engineio_session) <= 56);
     assert_true(offsetof(socketio_socket, logged) - sizeof(peer) <= 88);
 }
