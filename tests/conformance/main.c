@@ -123,7 +123,7 @@ static bool can_listen_on_ipv6(const char *port)
 {
     struct sockaddr_in6 where = {.sin6_family = AF_INET6, .sin6_addr = IN6ADDR_LOOPBACK_INIT};
     int fd = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    where.sin6_port = htons((uint16_t)atoi(port));
+    where.sin6_port = htons((uint16_t)strtoul(port, NULL, 10));
     bool can = fd >= 0 && bind(fd, (const struct sockaddr *)&where, sizeof where) == 0;
     if (fd >= 0)
         close(fd);
