@@ -8,9 +8,11 @@
  *    can never crash.
  *  - Option structs are zero-initialisable; zero means the default that stands beside the field. They are copied when
  *    registered, so they may be `static const` or temporary.
- *  - "On the loop" means on the thread that runs the application, or that stepped it last.
+ *  - "On the loop" means on the thread that runs the application, or that stepped it last. With several loops
+ *    (weft_options.loops) each has a thread, and a peer, an exchange or a timer belongs to one of them.
  *  - Callbacks run on that thread, never on the stack of a weft_ call. Those of one peer never overlap and
- *    come as: open, message*, close.
+ *    come as: open, message*, close. With several loops callbacks of different peers run at the same time: what they share
+ *    is the program's to guard.
  *  - Borrowed bytes (weft_message, weft_request, reasons) are valid until the callback returns.
  */
 #ifndef WEFT_H
@@ -115,6 +117,7 @@ typedef struct {
     uint32_t write_timeout_ms;   /* a client that takes nothing for so long is gone; 30,000 */
     size_t min_body_bytes_per_s; /* averaged over 10 s; 1024; then 408 */
     size_t deflate_budget_bytes; /* of compressors and decompressors with a context of their own; 64 MiB */
+    unsigned loops;              /* that serve, each on a thread of its own; 1, at most 64 */
 } weft_options;
 
 /** A new application; NULL when there is no memory. Options may be NULL. Every call below takes a NULL application. */
@@ -166,7 +169,7 @@ static inline int weft_listen(weft *app, const char *url, const weft_listen_opti
  * as long as the application. */
 WEFT_API const char *weft_listening(const weft *app, size_t n);
 
-/** Runs until weft_stop(). Takes no signal. Returns 0, or the first configuration error. */
+/** Runs until weft_stop(), with threads of its own for all loops but one. Takes no signal. Returns 0, or the first configuration error. */
 WEFT_API int weft_run(weft *app);
 
 /** weft_run(), and while it runs SIGTERM and SIGINT are weft_stop() (a second one ends at once). */
@@ -178,7 +181,7 @@ WEFT_API int weft_run_until_signal(weft *app);
 WEFT_API void weft_stop(weft *app);
 
 /** For use inside somebody else's loop: a descriptor that is readable when weft_step() has work. Configuration errors as
- * from weft_run(). */
+ * from weft_run(); several loops are one. */
 WEFT_API int weft_fd(weft *app);
 
 /** One turn of the loop; waits at most timeout_ms (-1: until there is work) first. 1: go on; 0: stopped; negative: error,
@@ -190,7 +193,7 @@ WEFT_API const char *weft_error(const weft *app);
 
 WEFT_API void *weft_app_user(const weft *app);
 
-/** Runs fn(app, user) on the loop, in a later turn. Any thread. */
+/** Runs fn(app, user) on the loop, in a later turn; with several loops on the thread of weft_run(). Any thread. */
 WEFT_API int weft_post(weft *app, void (*fn)(weft *app, void *user), void *user);
 
 /** A listener for operators, on a loopback address or a Unix socket unless its options say `"*"` among hosts: /health/live (200 while the loop turns),
@@ -482,7 +485,9 @@ static inline int weft_topic_configure(weft *app, const char *pattern, const wef
 /** The peer gets every message published from now on, and before them, without a seam: since NULL nothing, "start" all that is kept, a cursor what
  * came after it. When some of that is no longer kept, or the cursor is not this topic's, the peer gets what is kept and is told of the gap
  * where its transport can. Subscribing twice is fine, and the second `since` means nothing. While much history is on its way weft_send() answers
- * WEFT_E_FULL. On the peer's loop. WEFT_E_TOO_LARGE past max_topics or max_subscriptions. */
+ * WEFT_E_FULL. On the peer's loop. WEFT_E_TOO_LARGE past max_topics or max_subscriptions. With several loops the topic may live on another: the subscription
+ * then begins a moment later, with nothing missing that this loop publishes behind the call; a peer whose topic has no room is closed (1013), and when the
+ * other loop has 16 MiB to do the call is refused (WEFT_E_FULL). */
 WEFT_API int weft_subscribe(weft_peer peer, const char *topic, const char *since);
 
 /** The cursor that the client said it has: `Last-Event-ID`, or `since` in the query; NULL when it said none. In `open`. */
@@ -496,7 +501,8 @@ typedef struct {
 } weft_publish_options;
 
 /** Publishes a message to every subscriber. Its bytes are copied before the call returns; `topic` and `cursor` inside the
- * message are ignored. Options may be NULL. Any thread; order holds for each thread and topic. */
+ * message are ignored. Options may be NULL. Any thread; order holds for each thread and topic. WEFT_E_FULL when the loop that the topic lives on is another's
+ * and has 16 MiB to do. */
 static inline int weft_publish(weft *app, const char *topic, const weft_message *message,
                                const weft_publish_options *options);
 WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
@@ -506,11 +512,11 @@ WEFT_API int weft_publish_text(weft *app, const char *topic, const char *text);
 WEFT_API int weft_identify(weft_peer peer, const char *name);
 
 /** Calls fn for each name present on a topic, at most 1000, and returns how many there are; 0 for a topic without presence. fn may be NULL. A name
- * that left stays for 5 s, in case it comes back. On the loop. */
+ * that left stays for 5 s, in case it comes back. On a loop; with several of them one on which a peer is subscribed to the topic: others may know nobody. */
 WEFT_API size_t weft_presence(weft *app, const char *topic, void (*fn)(const char *name, void *user), void *user);
 
 /* -------------------------------------------------------------------------------------------------------------- timers
- * On the loop's thread, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
+ * On a loop's thread, where they then go off, or before it runs; elsewhere {0}. Exact to a few milliseconds, never early. */
 
 typedef void (*weft_timer_fn)(weft *app, void *user);
 typedef void (*weft_peer_timer_fn)(weft_peer peer, void *user);

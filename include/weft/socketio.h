@@ -144,11 +144,16 @@ typedef struct {
     weft_peer sender;          /* {0}: nobody */
 } weft_socketio_target;
 
-/** Emits to them all, encoded once. target NULL: as zeroed. Any thread. 0, WEFT_E_INVALID (no such route), WEFT_E_JSON, WEFT_E_UTF8, -ENOMEM. */
+/* With several loops what is done to many goes by way of the namespace's home, one of the loops: all sockets get the broadcasts of a namespace in one order, each loop
+ * and other thread has its own in the order of its calls, and who is in a room is looked up on each loop when it gets there. A call on another loop than the home is
+ * like one from another thread: 0 says that it was handed over (WEFT_E_FULL: there is no room for it), and what the caller emits to one socket of its own right
+ * after it may come first. */
+
+/** Emits to them all, encoded once (by each loop). target NULL: as zeroed. Any thread. 0, WEFT_E_INVALID (no such route), WEFT_E_JSON, WEFT_E_UTF8, -ENOMEM. */
 WEFT_API int weft_socketio_broadcast(weft *app, const weft_socketio_target *target, const weft_socketio_event *event);
 
 /** Calls fn for each of them, which may close or move any, and returns how many there are; fn may be NULL. 0, and nobody is called, without memory for the walk. On
- * the loop. */
+ * a loop: of several those that live on this one. */
 WEFT_API size_t weft_socketio_sockets(weft *app, const weft_socketio_target *target,
                                       void (*fn)(weft_peer peer, void *user), void *user);
 

@@ -1,6 +1,6 @@
 #include "app/admin.h"
 
-#include "app/metrics.h"
+#include "app/gathering.h"
 #include "app/routes.h"
 #include "base/mem.h"
 #include <errno.h>
@@ -11,7 +11,7 @@ enum {
 
 /* ------------------------------------------------------------------------------------------------------------- answers */
 
-static void answer(exchange *e, int status, str type, str body)
+void admin_answer(exchange *e, int status, str type, str body)
 {
     if (exchange_add_field(e, STR("Cache-Control"), STR("no-store")))
         exchange_refuse(e, 503, STR("the server is out of memory\n"));
@@ -23,26 +23,21 @@ static void serve_live(exchange *e, const weft_request *request, void *user)
 {
     (void)request;
     (void)user;
-    answer(e, 200, STR("text/plain; charset=utf-8"), STR("live\n"));
+    admin_answer(e, 200, STR("text/plain; charset=utf-8"), STR("live\n"));
 }
 
 static void serve_ready(exchange *e, const weft_request *request, void *user)
 {
     const weft *app = user;
-    bool ready = app->state == APP_RUNNING;
+    bool ready = app->began && app->workers->state == WORKER_RUNNING;
     (void)request;
-    answer(e, ready ? 200 : 503, STR("text/plain; charset=utf-8"), ready ? STR("ready\n") : STR("draining\n"));
+    admin_answer(e, ready ? 200 : 503, STR("text/plain; charset=utf-8"), ready ? STR("ready\n") : STR("draining\n"));
 }
 
 static void serve_metrics(exchange *e, const weft_request *request, void *user)
 {
-    buf page = {0};
     (void)request;
-    if (metrics_put(user, &page))
-        exchange_refuse(e, 503, STR("the server is out of memory\n"));
-    else
-        answer(e, 200, STR("text/plain; version=0.0.4; charset=utf-8"), buf_str(&page));
-    buf_done(&page);
+    gathering_begin(user, e);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- life */
@@ -69,13 +64,14 @@ static int make_admin(weft *app)
     admin *a = app->admin ? NULL : mem_zero(sizeof *a);
     if (!a)
         return app->admin ? 0 : -ENOMEM;
-    int error = net_init(&a->net, &app->loop, &app->log);
+    int error = net_init(&a->net, &app->workers->loop, &app->log);
     if (error) {
         mem_free(a);
         return error;
     }
     router_init(&a->routes);
-    http_server_init(&a->http, &a->net, &app->table, &a->routes, NULL);
+    list_init(&a->gatherings);
+    http_server_init(&a->http, &a->net, &app->workers->table, &a->routes, NULL);
     app->admin = a;
     error = add_routes(app);
     if (error)
@@ -85,15 +81,15 @@ static int make_admin(weft *app)
 
 static void tick(timer *t)
 {
-    admin *a = CONTAINER(t, admin, clock);
-    histogram_add(&a->lag, loop_clock_us() - t->at_ms * 1000);
-    loop_arm(a->net.loop, t, CLOCK_MS, tick);
+    worker *w = CONTAINER(t, worker, clock);
+    histogram_add(&w->lag, loop_clock_us() - t->at_ms * 1000);
+    loop_arm(&w->loop, t, CLOCK_MS, tick);
 }
 
 void admin_start(weft *app)
 {
-    if (app->admin)
-        loop_arm(&app->loop, &app->admin->clock, CLOCK_MS, tick);
+    for (unsigned i = 0; app->admin && i < app->n_workers; i++)
+        loop_arm(&app->workers[i].loop, &app->workers[i].clock, CLOCK_MS, tick);
 }
 
 void admin_stop(weft *app)
@@ -101,10 +97,11 @@ void admin_stop(weft *app)
     admin *a = app->admin;
     if (!a || !a->net.received)
         return;
-    loop_cancel(&app->loop, &a->clock);
+    loop_cancel(&app->workers->loop, &app->workers->clock);
     for (app_listener *one = app->listeners; one; one = one->next)
         if (one->server == &a->http)
             listener_close(&one->base);
+    gatherings_drop(a);
     http_server_drain(&a->http);
     http_server_abort(&a->http); /* those that had asked for half of something */
     net_done(&a->net);

@@ -8,14 +8,13 @@
 #define WEFT_APP_ADMIN_H
 
 #include "app/app.h"
-#include "base/histogram.h"
 
 struct admin {
     net net;
     http_server http;
     router routes;
-    timer clock;
-    histogram lag; /* how late the clock fired, which is how late everything else does */
+    list_node gatherings; /* pages that wait for the numbers of other workers */
+    uint64_t n_gatherings;
 };
 
 /** An application without one is fine for all of these. */
@@ -26,5 +25,8 @@ void admin_stop(weft *app);
 
 /** Stops it, and frees it. */
 void admin_free(weft *app);
+
+/** Answers an operator: not to be cached. */
+void admin_answer(exchange *e, int status, str type, str body);
 
 #endif

@@ -1,13 +1,10 @@
 #include "app/admin.h"
+#include "app/arrivals.h"
 #include "app/socketio_routes.h"
 #include "app/tls.h"
 
 #include "base/mem.h"
 #include "base/texts.h"
-#include "hub/timers.h"
-#include "net/stream.h"
-#include "transport/engineio.h"
-#include "transport/websocket_deflate.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -15,11 +12,7 @@
 #include <stdio.h>
 #include <time.h>
 
-enum {
-    DEFAULT_DRAIN_TIMEOUT_MS = 5000,
-    SIGNAL_STOP = 1,   /* what weft_stop() tells the loop; n_stops says how often */
-    SIGNAL_RELOAD = 2, /* SIGHUP */
-};
+enum { DEFAULT_DRAIN_TIMEOUT_MS = 5000 };
 
 /* -------------------------------------------------------------------------------------------------------------- errors */
 
@@ -30,10 +23,12 @@ int app_fail(weft *app, int error, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
+    pthread_mutex_lock(&app->error_lock);
     if (!app->error) {
         app->error = error;
         app->error_text = mem_copy_text(text, strlen(text));
     }
+    pthread_mutex_unlock(&app->error_lock);
     return error;
 }
 
@@ -41,7 +36,7 @@ int app_check_configuring(weft *app, const char *call)
 {
     if (!app)
         return -ENOMEM;
-    if (app->state != APP_CONFIGURING)
+    if (app->began)
         return app_fail(app, WEFT_E_INVALID, "%s was called after the application began to run", call);
     return 0;
 }
@@ -50,9 +45,11 @@ const char *weft_error(const weft *app)
 {
     if (!app)
         return "out of memory";
-    if (!app->error)
-        return NULL;
-    return app->error_text ? app->error_text : "out of memory";
+    pthread_mutex_t *lock = (pthread_mutex_t *)(uintptr_t)&app->error_lock;
+    pthread_mutex_lock(lock);
+    const char *text = app->error && !app->error_text ? "out of memory" : app->error_text;
+    pthread_mutex_unlock(lock);
+    return text;
 }
 
 const char *weft_strerror(int result)
@@ -87,48 +84,68 @@ const char *weft_strerror(int result)
 
 /* ---------------------------------------------------------------------------------------------------------------- life */
 
-static int init_parts(weft *app)
+static hub *hub_of(void *loop_owner)
 {
-    int error = loop_init(&app->loop, app);
-    if (error)
-        return error;
-    error = net_init(&app->net, &app->loop, &app->log);
-    if (error)
-        goto no_net;
-    error = slots_init(&app->table, app->loop.index);
-    if (!error)
-        error = hub_init(&app->hub, &app->net, &app->table, app, &app->rules);
-    if (error)
-        goto no_hub;
-    http_server_init(&app->http, &app->net, &app->table, &app->routes, &app->hub);
-    app_apply_limits(app);
-    return 0;
+    return &((worker *)loop_owner)->hub;
+}
 
-no_hub:
-    net_done(&app->net);
-no_net:
-    loop_done(&app->loop);
+static int init_shared(weft *app)
+{
+    app->started = time(NULL);
+    app->log = (logger){app->options.log, app->options.log_user};
+    pthread_mutex_init(&app->error_lock, NULL);
+    router_init(&app->routes);
+    app->listeners_end = &app->listeners;
+    app->rules_end = (topic_rule **)(uintptr_t)&app->rules;
+    return hub_links_init(&app->links, app->n_workers, hub_of);
+}
+
+/* The last one first: what all share of a network is the first one's. */
+static void free_workers(weft *app, unsigned n)
+{
+    while (n--)
+        worker_done(&app->workers[n]);
+}
+
+static int init_workers(weft *app)
+{
+    int error = 0;
+    unsigned n = 0;
+    for (; n < app->n_workers; n++) {
+        error = worker_init(&app->workers[n], app, n);
+        if (error)
+            break;
+    }
+    if (error)
+        free_workers(app, n);
     return error;
+}
+
+static unsigned n_workers(const weft_options *options)
+{
+    return options->loops > 0 && options->loops <= HUBS_MAX ? options->loops : 1;
 }
 
 weft *weft_new_sized(const weft_options *options, size_t size)
 {
-    weft *app = mem_zero(sizeof *app);
+    weft_options known = {0};
+    if (options)
+        memcpy(&known, options, size < sizeof known ? size : sizeof known);
+    if (!known.drain_timeout_ms)
+        known.drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
+    weft *app = mem_zero(sizeof *app + n_workers(&known) * sizeof *app->workers);
     if (!app)
         return NULL;
-    if (options)
-        memcpy(&app->options, options, size < sizeof *options ? size : sizeof *options);
-    if (!app->options.drain_timeout_ms)
-        app->options.drain_timeout_ms = DEFAULT_DRAIN_TIMEOUT_MS;
-    app->started = time(NULL);
-    app->log = (logger){app->options.log, app->options.log_user};
-    router_init(&app->routes);
-    app->listeners_end = &app->listeners;
-    app->rules_end = (topic_rule **)(uintptr_t)&app->rules;
-    if (init_parts(app)) {
+    app->options = known;
+    app->n_workers = n_workers(&known);
+    if (init_shared(app) || init_workers(app)) {
+        pthread_mutex_destroy(&app->error_lock);
         mem_free(app);
         return NULL;
     }
+    app_apply_limits(app);
+    if (known.loops > HUBS_MAX)
+        app_fail(app, WEFT_E_INVALID, "loops: %u are more than the %d that there can be", known.loops, HUBS_MAX);
     return app;
 }
 
@@ -158,12 +175,26 @@ static void free_configuration(weft *app)
 /* In weft_run(), on whatever thread, or in a turn of weft_step() on this one. */
 static bool is_running(const weft *app)
 {
-    return atomic_load_explicit(&app->running, memory_order_relaxed) || loop_here() == &app->loop;
+    return atomic_load_explicit(&app->running, memory_order_relaxed) || worker_here(app);
 }
 
-static bool somebody_is_there(const weft *app)
+/* Cuts who is there and lets their callbacks run: true while there may be more. */
+static bool cut(worker *w)
 {
-    return app->net.n_streams || app->hub.n_peers || app_socketio_busy(app);
+    drain_cut(w);
+    if (!worker_is_busy(w) && list_empty(&w->net.dead))
+        return false;
+    loop_step(&w->loop, 0);
+    return true;
+}
+
+static void cut_all(weft *app)
+{
+    for (bool more = true; more;) {
+        more = false;
+        for (unsigned i = 0; i < app->n_workers; i++)
+            more |= cut(&app->workers[i]);
+    }
 }
 
 int weft_free(weft *app)
@@ -172,108 +203,74 @@ int weft_free(weft *app)
         return 0;
     if (is_running(app))
         return WEFT_E_INVALID;
-    app->state = APP_STOPPED;
-    for (drain_cut(app); somebody_is_there(app) || !list_empty(&app->net.dead); drain_cut(app))
-        loop_step(&app->loop, 0);
-    drain_end(app);
+    app->began = true;
+    for (unsigned i = 0; i < app->n_workers; i++)
+        app->workers[i].state = WORKER_STOPPED;
+    cut_all(app);
     app_socketio_stop(app);
     admin_free(app);
-    hub_timers_drop(&app->hub);
-    engineio_goodbyes_done(&app->hub);
-    websocket_deflate_done(&app->hub);
-    hub_done(&app->hub);
-    net_done(&app->net);
-    slots_done(&app->table);
-    loop_done(&app->loop);
+    for (unsigned i = 1; i < app->n_workers; i++) /* what one has sent to another may belong to either */
+        loop_refuse_notes(&app->workers[i].loop);
+    free_workers(app, app->n_workers);
     free_configuration(app);
+    pthread_mutex_destroy(&app->error_lock);
     mem_free(app);
     return 0;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- running */
 
-static void accepted(listener *l, int fd, address_use *use)
-{
-    app_listener *one = CONTAINER(l, app_listener, base);
-    stream *s = stream_new(l->net, fd, l->where.at.ss_family == AF_UNIX);
-    if (!s) {
-        addresses_leave(&l->net->addresses, use);
-        return;
-    }
-    s->base.use = use;
-    if (one->tls && stream_secure(s, one->tls)) {
-        s->base.ops->abort(&s->base);
-        return;
-    }
-    if (http1_connection_open(one->server, &s->base, &one->site))
-        return;
-    int error = stream_start(s);
-    if (error)
-        s->base.events->gone(s->base.owner, error);
-}
-
 static int start(weft *app)
 {
     if (!app)
         return -ENOMEM;
-    if (app->state != APP_CONFIGURING)
+    if (app->began)
         return 0; /* a call that comes too late is told at the end: clients are served until then */
     if (app->error)
         return app->error;
     for (app_listener *one = app->listeners; one; one = one->next) {
-        int error = listener_start(&one->base, one->server->net, accepted, app);
+        int error = listener_start(&one->base, one->server->net, arrivals_accepted, app);
         if (error)
             return app_fail(app, error, "cannot watch %s: %s", one->base.url, weft_strerror(error));
     }
     int error = app_socketio_start(app);
     if (error)
         return app_fail(app, error, "cannot bridge rooms and topics: %s", weft_strerror(error));
-    app->state = APP_RUNNING;
+    app->began = true;
     admin_start(app);
     return 0;
 }
 
-/* The first weft_stop() drains, a second one cuts. */
-static void look_at_signals(weft *app)
-{
-    unsigned signalled = app->loop.signalled;
-    app->loop.signalled = 0;
-    if (signalled & SIGNAL_RELOAD)
-        weft_reload_tls(app);
-    if (!(signalled & SIGNAL_STOP))
-        return;
-    if (app->state == APP_RUNNING)
-        drain_begin(app);
-    if (atomic_load_explicit(&app->n_stops, memory_order_relaxed) > 1)
-        app->drain.cutting = true;
-}
-
-/* One turn; false when the application has stopped. */
+/* A turn of the first worker; when the application stops with it, it has stopped. */
 static bool turn(weft *app, int timeout_ms, int *ret_error)
 {
-    if (app->state == APP_STOPPED)
-        return false;
-    *ret_error = loop_step(&app->loop, timeout_ms);
-    look_at_signals(app);
-    if (app->drain.cutting)
-        drain_cut(app);
-    if (*ret_error || app->state != APP_DRAINING)
-        return *ret_error == 0;
-    if (somebody_is_there(app))
+    worker *first = app->workers;
+    if (worker_turn(first, timeout_ms, ret_error))
         return true;
-    app->state = APP_STOPPED;
-    drain_end(app);
-    admin_stop(app);
-    loop_refuse_notes(&app->loop);
+    if (first->state == WORKER_STOPPED) {
+        admin_stop(app);
+        loop_refuse_notes(&first->loop);
+    }
     return false;
+}
+
+/* weft_step() and weft_fd() are for a loop in a loop. */
+static int check_one_loop(weft *app, const char *call)
+{
+    if (!app || app->n_workers == 1)
+        return 0;
+    return app_fail(app, WEFT_E_INVALID, "%s drives one loop, and the application has %u (option: loops)", call,
+                    app->n_workers);
 }
 
 int weft_step(weft *app, int timeout_ms)
 {
-    int error = start(app);
+    int error = check_one_loop(app, "weft_step");
+    if (!error)
+        error = start(app);
     if (error)
         return error;
-    if (loop_here() == &app->loop)
+    if (worker_here(app))
         return WEFT_E_INVALID;
     bool more = turn(app, timeout_ms, &error);
     return error ? error : more ? 1 : app->error;
@@ -281,8 +278,10 @@ int weft_step(weft *app, int timeout_ms)
 
 int weft_fd(weft *app)
 {
-    int error = start(app);
-    return error ? error : loop_fd(&app->loop);
+    int error = check_one_loop(app, "weft_fd");
+    if (!error)
+        error = start(app);
+    return error ? error : loop_fd(&app->workers->loop);
 }
 
 static sigset_t only_sigpipe(void)
@@ -321,8 +320,10 @@ int weft_run(weft *app)
     sigset_t before;
     bool was_pending = block_sigpipe(&before);
     atomic_store_explicit(&app->running, true, memory_order_relaxed);
-    while (turn(app, -1, &error))
+    error = workers_start(app);
+    while (!error && turn(app, -1, &error))
         continue;
+    workers_end(app);
     atomic_store_explicit(&app->running, false, memory_order_relaxed);
     unblock_sigpipe(&before, was_pending);
     return error ? error : app->error;
@@ -333,7 +334,7 @@ void weft_stop(weft *app)
     if (!app)
         return;
     atomic_fetch_add_explicit(&app->n_stops, 1, memory_order_relaxed);
-    inbox_signal(app->loop.box, SIGNAL_STOP);
+    inbox_signal(app->workers->loop.box, SIGNAL_STOP);
 }
 
 /* The application that signals stop. A handler has no other way to know it. */
@@ -348,7 +349,7 @@ static void on_signal(int number)
 static void on_hangup(int number)
 {
     (void)number;
-    inbox_signal(atomic_load(&stopped_by_signal)->loop.box, SIGNAL_RELOAD);
+    inbox_signal(atomic_load(&stopped_by_signal)->workers->loop.box, SIGNAL_RELOAD);
 }
 
 /* A signal that the process was started to ignore (nohup, a shell's background) stays ignored. */

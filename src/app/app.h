@@ -1,22 +1,13 @@
 /**
- * The application: one loop with its network, peers, topics and routes, and the states it goes through.
+ * The application: its workers, and what they share: options, routes, listeners.
  */
 #ifndef WEFT_APP_APP_H
 #define WEFT_APP_APP_H
 
-#include "app/drain.h"
-#include "http/http1_connection.h"
-#include "hub/topic.h"
+#include "app/worker.h"
+#include "hub/links.h"
 #include "net/listener.h"
-#include <stdatomic.h>
 #include <time.h>
-
-typedef enum {
-    APP_CONFIGURING,
-    APP_RUNNING,
-    APP_DRAINING,
-    APP_STOPPED,
-} app_state;
 
 typedef struct app_listener {
     struct app_listener *next;
@@ -31,26 +22,25 @@ typedef struct admin admin;
 struct weft {
     weft_options options;
     logger log;
-    loop loop;
-    net net;
-    slots table;
-    hub hub;
-    http_server http;
     router routes;
+    http_servers servers; /* of all workers */
+    hub_links links;      /* of their hubs */
     const topic_rule *rules;
     topic_rule **rules_end;
     app_listener *listeners, **listeners_end;
-    tls_context *tls_contexts; /* those of all listeners, the newest first */
-    app_state state;
-    atomic_bool running; /* inside weft_run(); relaxed: other threads are only refused by it */
-    drain drain;
+    tls_context *tls_contexts;       /* those of all listeners, the newest first */
+    bool began;                      /* to run: from here on nothing of the above changes */
+    atomic_bool running;             /* inside weft_run(); relaxed: other threads are only refused by it */
     admin *admin;                    /* NULL: no weft_admin() */
     struct socketio_route *socketio; /* the first; NULL: no weft_socketio() */
     time_t started;                  /* the wall clock's seconds when it was made */
     atomic_uint n_stops;             /* calls of weft_stop(); relaxed: the inbox orders what follows */
-    uint64_t n_undelivered;          /* calls from other threads whose peer or exchange was gone, or full */
+    pthread_mutex_t error_lock;      /* of the next two: a call that comes too late may come from any worker */
     int error;                       /* the first configuration error */
     char *error_text;                /* NULL: no memory for it */
+    unsigned next_worker;            /* whose turn it is to get a connection, of those that have the fewest */
+    unsigned n_workers;
+    worker workers[];
 };
 
 /** Remembers the first configuration error; returns `error`. */

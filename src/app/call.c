@@ -6,10 +6,10 @@
 static void call_run(note *n, void *loop_owner)
 {
     call *c = CONTAINER(n, call, base);
-    weft *app = loop_owner;
-    if (c->run(app, c) < 0)
-        app->n_undelivered++;
-    blob_unref(&app->loop.blocks, c->body);
+    worker *w = loop_owner;
+    if (c->run(w, c) < 0)
+        w->n_undelivered++;
+    blob_unref(&w->loop.blocks, c->body);
 }
 
 static void call_drop(note *n)
@@ -65,7 +65,7 @@ call_place call_locate(uint64_t id, slot_kind kind, void **ret_value)
         return CALL_GONE;
     if (!l || l->index != handle_loop(id))
         return CALL_ELSEWHERE;
-    *ret_value = slots_get(&((weft *)l->owner)->table, id, kind);
+    *ret_value = slots_get(&((worker *)l->owner)->table, id, kind);
     return *ret_value ? CALL_HERE : CALL_GONE;
 }
 
@@ -87,20 +87,20 @@ int call_to_handle(const call_spec *spec)
 
 void *call_here(uint64_t id, slot_kind kind, int *ret_error)
 {
-    weft *app = id ? call_app(id) : NULL;
-    void *value = app ? slots_get(&app->table, id, kind) : NULL;
+    const worker *w = id ? call_worker(id) : NULL;
+    void *value = w ? slots_get(&w->table, id, kind) : NULL;
     if (ret_error)
-        *ret_error = value ? 0 : app || !id ? WEFT_E_CLOSED : WEFT_E_THREAD;
+        *ret_error = value ? 0 : w || !id ? WEFT_E_CLOSED : WEFT_E_THREAD;
     return value;
 }
 
-weft *call_app(uint64_t id)
+worker *call_worker(uint64_t id)
 {
     loop *l = loop_driven(handle_loop(id));
     return l ? l->owner : NULL;
 }
 
-weft *call_app_unstarted(uint64_t id)
+worker *call_worker_unstarted(uint64_t id)
 {
     loop *l = id ? loop_unstarted(handle_loop(id)) : NULL;
     return l ? l->owner : NULL;

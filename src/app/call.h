@@ -8,10 +8,10 @@
 
 typedef struct call call;
 
-/** A call on its way: a handle, a number and two texts. `run` is on the loop and returns the call's result. */
+/** A call on its way: a handle, a number and two texts. `run` is on the loop of a worker and returns the call's result. */
 struct call {
     note base;
-    int (*run)(weft *app, const call *c);
+    int (*run)(worker *w, const call *c);
     uint64_t id;
     int number;
     blob *body; /* a message; the call holds a reference until it is run or dropped */
@@ -24,7 +24,7 @@ struct call {
 
 /** What a call consists of; the texts are copied. Takes the blob, on failure too. */
 typedef struct {
-    int (*run)(weft *app, const call *c);
+    int (*run)(worker *w, const call *c);
     uint64_t id;
     int number;
     blob *body;
@@ -60,10 +60,10 @@ int call_to_handle(const call_spec *spec);
 /** What a handle stands for, on its own loop; with another thread or a stale handle NULL and *ret_error. ret_error may be NULL. */
 void *call_here(uint64_t id, slot_kind kind, int *ret_error);
 
-/** The application of a handle when this thread drives its loop; NULL else. */
-weft *call_app(uint64_t id);
+/** The worker of a handle when this thread drives its loop; NULL else. */
+worker *call_worker(uint64_t id);
 
-/** The application of a handle that was made while nothing runs yet; NULL else. */
-weft *call_app_unstarted(uint64_t id);
+/** The worker of a handle that was made while nothing runs yet; NULL else. */
+worker *call_worker_unstarted(uint64_t id);
 
 #endif

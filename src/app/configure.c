@@ -74,7 +74,7 @@ int weft_listen_sized(weft *app, const char *url, const weft_listen_options *opt
     int n = address_parse(url, all, &problem);
     if (n < 0)
         return app_fail(app, n, "the address \"%s\" %s", url, problem);
-    error = app_listen_on(app, &app->http, all, n, &known);
+    error = app_listen_on(app, &app->workers->http, all, n, &known);
     return error ? app_fail(app, error, "cannot listen on %s: %s", url, weft_strerror(error)) : 0;
 }
 
@@ -88,7 +88,7 @@ const char *app_listening(const weft *app, const http_server *server, size_t n)
 
 const char *weft_listening(const weft *app, size_t n)
 {
-    return app ? app_listening(app, &app->http, n) : NULL;
+    return app ? app_listening(app, &app->workers->http, n) : NULL;
 }
 
 /* -------------------------------------------------------------------------------------------------------------- routes */

@@ -24,22 +24,24 @@ static void abort_closing(void *value, void *user)
     p->ops->abort(p);
 }
 
-static void close_listeners(weft *app)
+static void close_listeners(const worker *w)
 {
-    for (app_listener *one = app->listeners; one; one = one->next)
-        if (one->server == &app->http)
+    if (w->number)
+        return;
+    for (app_listener *one = w->app->listeners; one; one = one->next)
+        if (one->server == &w->http)
             listener_close(&one->base);
 }
 
-void drain_cut(weft *app)
+void drain_cut(worker *w)
 {
-    close_listeners(app);
-    http_server_abort(&app->http);
-    app_socketio_cut(app);
-    slots_each(&app->table, SLOT_PEER, abort_peer, NULL);
-    slots_each(&app->table, SLOT_CARRIER, abort_peer, NULL);
-    slots_each(&app->table, SLOT_CLOSING, abort_closing, NULL);
-    net_cut_lingering(&app->net);
+    close_listeners(w);
+    http_server_abort(&w->http);
+    app_socketio_cut(w);
+    slots_each(&w->table, SLOT_PEER, abort_peer, NULL);
+    slots_each(&w->table, SLOT_CARRIER, abort_peer, NULL);
+    slots_each(&w->table, SLOT_CLOSING, abort_closing, NULL);
+    net_cut_lingering(&w->net);
 }
 
 /* ------------------------------------------------------------------------------------------------------- bit by bit */
@@ -51,11 +53,11 @@ static bool lags(peer *p)
     return !p->leaving && p->n_lagging && p->ops->transport != WEFT_TRANSPORT_LONG_POLL;
 }
 
-static void tell_peers(weft *app, uint64_t most)
+static void tell_peers(worker *w, uint64_t most)
 {
-    drain *d = &app->drain;
+    drain *d = &w->drain;
     for (int looks = 0; most && looks < MOST_A_TICK; looks++) {
-        peer *p = slots_next(&app->table, SLOT_PEER, &d->slot);
+        peer *p = slots_next(&w->table, SLOT_PEER, &d->slot);
         if (!p) {
             d->slot = 0; /* those that lag, and who has come since, are behind us */
             return;
@@ -69,19 +71,19 @@ static void tell_peers(weft *app, uint64_t most)
 }
 
 /* The time in which many are told. */
-static uint64_t spread_ms(const weft *app)
+static uint64_t spread_ms(const worker *w)
 {
-    return app->options.drain_timeout_ms / 2;
+    return w->app->options.drain_timeout_ms / 2;
 }
 
 /* How many of n should have been told by now; UINT64_MAX when there is nothing to wait for. */
-static uint64_t share(const weft *app, uint64_t n)
+static uint64_t share(const worker *w, uint64_t n)
 {
-    const drain *d = &app->drain;
-    uint64_t passed_ms = app->loop.now_ms - d->began_ms;
-    if (d->n_peers + d->n_connections <= DRAIN_AT_ONCE || passed_ms >= spread_ms(app))
+    const drain *d = &w->drain;
+    uint64_t passed_ms = w->loop.now_ms - d->began_ms;
+    if (d->n_peers + d->n_connections <= DRAIN_AT_ONCE || passed_ms >= spread_ms(w))
         return UINT64_MAX;
-    return n * passed_ms / spread_ms(app);
+    return n * passed_ms / spread_ms(w);
 }
 
 static uint64_t more_of(uint64_t wanted, uint64_t done)
@@ -89,23 +91,23 @@ static uint64_t more_of(uint64_t wanted, uint64_t done)
     return wanted > done ? wanted - done : 0;
 }
 
-static void tell_share(weft *app)
+static void tell_share(worker *w)
 {
-    drain *d = &app->drain;
-    uint64_t connections = share(app, d->n_connections);
+    drain *d = &w->drain;
+    uint64_t connections = share(w, d->n_connections);
     if (connections > d->n_connections)
         connections = d->n_connections; /* who has come since has been told so by the answer */
     size_t more = (size_t)more_of(connections, d->n_looked_at);
-    http_server_drain_some(&app->http, more);
+    http_server_drain_some(&w->http, more);
     d->n_looked_at += more;
-    tell_peers(app, more_of(share(app, d->n_peers), d->n_told));
+    tell_peers(w, more_of(share(w, d->n_peers), d->n_told));
 }
 
 static void next_share(timer *t)
 {
-    weft *app = CONTAINER(t, weft, drain.clock);
-    tell_share(app);
-    loop_arm(&app->loop, t, TICK_MS, next_share);
+    worker *w = CONTAINER(t, worker, drain.clock);
+    tell_share(w);
+    loop_arm(&w->loop, t, TICK_MS, next_share);
 }
 
 static void tell_late(void *value, void *user)
@@ -116,27 +118,28 @@ static void tell_late(void *value, void *user)
 
 static void deadline(timer *t)
 {
-    weft *app = CONTAINER(t, weft, drain.deadline);
-    slots_each(&app->table, SLOT_PEER, tell_late, NULL);
-    app->drain.cutting = true;
+    worker *w = CONTAINER(t, worker, drain.deadline);
+    slots_each(&w->table, SLOT_PEER, tell_late, NULL);
+    w->drain.cutting = true;
 }
 
-void drain_begin(weft *app)
+void drain_begin(worker *w)
 {
-    drain *d = &app->drain;
-    app->state = APP_DRAINING; /* before anybody is told: from here on it is not ready */
-    close_listeners(app);
-    d->began_ms = app->loop.now_ms;
-    d->n_peers = app->hub.n_peers;
-    d->n_connections = app->http.n_connections;
-    http_server_drain_some(&app->http, 0);
-    app_socketio_drain(app);
-    loop_arm(&app->loop, &d->deadline, app->options.drain_timeout_ms, deadline);
-    loop_arm(&app->loop, &d->clock, 0, next_share); /* behind the requests that have come already */
+    drain *d = &w->drain;
+    w->alone = false;
+    w->state = WORKER_DRAINING; /* before anybody is told: from here on it is not ready */
+    close_listeners(w);
+    d->began_ms = w->loop.now_ms;
+    d->n_peers = w->hub.n_peers;
+    d->n_connections = w->http.n_connections;
+    http_server_drain_some(&w->http, 0);
+    app_socketio_drain(w);
+    loop_arm(&w->loop, &d->deadline, w->app->options.drain_timeout_ms, deadline);
+    loop_arm(&w->loop, &d->clock, 0, next_share); /* behind the requests that have come already */
 }
 
-void drain_end(weft *app)
+void drain_end(worker *w)
 {
-    loop_cancel(&app->loop, &app->drain.deadline);
-    loop_cancel(&app->loop, &app->drain.clock);
+    loop_cancel(&w->loop, &w->drain.deadline);
+    loop_cancel(&w->loop, &w->drain.clock);
 }

@@ -1,5 +1,5 @@
 /**
- * How an application ends: no new clients, those that are there leave in good order, and whoever is left at the deadline is cut.
+ * How an application ends, each of its workers by itself: no new clients, those that are there leave in good order, and whoever is left at the deadline is cut.
  *
  *  - Listeners accept what the kernel has queued, and close. Requests under way are answered; every answer is its connection's last.
  *  - A few clients are told at once. Many are told one after the other over the first half of the time, evenly, so that they do not all come back in the
@@ -13,6 +13,8 @@
 #include <stddef.h>
 #include <weft.h>
 
+typedef struct worker worker;
+
 enum { DRAIN_AT_ONCE = 100 }; /* so many clients are a few */
 
 typedef struct {
@@ -24,13 +26,13 @@ typedef struct {
     bool cutting;                      /* whoever is there, or still comes, is cut */
 } drain;
 
-/** The application drains from now on. */
-void drain_begin(weft *app);
+/** The worker drains from now on; the first of an application also stops to listen. */
+void drain_begin(worker *w);
 
 /** Cuts every connection; the callbacks follow in the loop's tasks. */
-void drain_cut(weft *app);
+void drain_cut(worker *w);
 
 /** Takes back its timers. */
-void drain_end(weft *app);
+void drain_end(worker *w);
 
 #endif

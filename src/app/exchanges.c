@@ -9,9 +9,9 @@ static int accept_here(exchange *e, const char *subprotocol, bool plain)
     return e->held && e->held->accept ? e->held->accept(e, subprotocol, plain) : WEFT_E_INVALID;
 }
 
-static int run_accept(weft *app, const call *c)
+static int run_accept(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? accept_here(e, c->b_given ? c->b.at : NULL, c->number) : WEFT_E_CLOSED;
 }
 
@@ -35,9 +35,9 @@ static int reject_here(exchange *e, int status, str text)
     return exchange_refuse(e, status, text);
 }
 
-static int run_reject(weft *app, const call *c)
+static int run_reject(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? reject_here(e, c->number, c->a) : WEFT_E_CLOSED;
 }
 
@@ -50,9 +50,9 @@ int weft_reject(weft_exchange handle, int status, const char *text)
 
 /* ------------------------------------------------------------------------------------------------------------- answers */
 
-static int run_header(weft *app, const call *c)
+static int run_header(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? exchange_add_field(e, c->a, c->b) : WEFT_E_CLOSED;
 }
 
@@ -69,9 +69,9 @@ static int answer_here(exchange *e, int status, str type, str body)
     return exchange_answer(e, &(http_answer){.status = status, .type = type, .body = body, .close = e->held});
 }
 
-static int run_answer(weft *app, const call *c)
+static int run_answer(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? answer_here(e, c->number, c->a, c->b) : WEFT_E_CLOSED;
 }
 
@@ -98,9 +98,9 @@ static int start_here(exchange *e, int status, str type)
     return exchange_start(e, &(http_answer){.status = status, .type = type});
 }
 
-static int run_start(weft *app, const call *c)
+static int run_start(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? start_here(e, c->number, c->a) : WEFT_E_CLOSED;
 }
 
@@ -112,9 +112,9 @@ int weft_answer_start(weft_exchange handle, int status, const char *type)
     return call_make(&(call_spec){.run = run_start, .id = handle.id, .number = status, .a = content_type});
 }
 
-static int run_write(weft *app, const call *c)
+static int run_write(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     if (!e)
         return WEFT_E_CLOSED;
     return c->travelled ? exchange_write_taken(e, c->a) : exchange_write(e, c->a);
@@ -128,9 +128,9 @@ int weft_answer_write(weft_exchange handle, const void *bytes, size_t len)
     return call_make(&(call_spec){.run = run_write, .id = handle.id, .a = piece});
 }
 
-static int run_end(weft *app, const call *c)
+static int run_end(worker *w, const call *c)
 {
-    exchange *e = slots_get(&app->table, c->id, SLOT_EXCHANGE);
+    exchange *e = slots_get(&w->table, c->id, SLOT_EXCHANGE);
     return e ? exchange_end(e) : WEFT_E_CLOSED;
 }
 

@@ -1,6 +1,5 @@
 #include "app/metrics.h"
 
-#include "app/admin.h"
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -66,7 +65,7 @@ static uint64_t accepted(const weft *app, uint64_t *ret_refused)
     uint64_t n = 0;
     *ret_refused = 0;
     for (const app_listener *one = app->listeners; one; one = one->next) {
-        if (one->server != &app->http)
+        if (one->server != &app->workers->http)
             continue;
         n += one->base.n_accepted;
         *ret_refused += one->base.n_refused + one->base.n_shed;
@@ -79,7 +78,7 @@ static const char *label_of(int transport)
     return transport == HUB_HTTP ? "http" : transport_name((weft_transport)transport);
 }
 
-static void put_connections(page *p, const weft *app)
+static void put_connections(page *p, const weft *app, const tally *t)
 {
     uint64_t refused, n = accepted(app, &refused);
     begin(p, "weft_connections", "gauge",
@@ -87,18 +86,17 @@ static void put_connections(page *p, const weft *app)
           "ask, "
           "or wait for an answer.");
     for (int i = 0; i < HUB_TRANSPORTS; i++)
-        labelled(p, "transport", label_of(i),
-                 i == HUB_HTTP ? app->http.n_connections : app->hub.counts.traffic[i].n_peers);
-    gauge(p, "weft_waiting_polls", "Long polls without a session that wait for a message.", app->hub.counts.n_waiters);
-    gauge(p, "weft_open_sockets", "Sockets of clients, those that are closing too.", app->net.n_streams);
+        labelled(p, "transport", label_of(i), i == HUB_HTTP ? t->n_connections : t->counts.traffic[i].n_peers);
+    gauge(p, "weft_waiting_polls", "Long polls without a session that wait for a message.", t->counts.n_waiters);
+    gauge(p, "weft_open_sockets", "Sockets of clients, those that are closing too.", t->n_streams);
     gauge(p, "weft_queued_bytes", "Bytes that wait for clients to take them.",
-          app->net.queued_bytes + app->hub.counts.session_bytes);
+          t->queued_bytes + t->counts.session_bytes);
     counter(p, "weft_accepted_connections_total", "Connections that were accepted.", n);
     counter(p, "weft_refused_connections_total", "Connections that were answered with 503 and closed at once.",
             refused);
 }
 
-static void put_traffic(page *p, const weft *app)
+static void put_traffic(page *p, const tally *t)
 {
     static const struct {
         const char *name, *help;
@@ -117,24 +115,24 @@ static void put_traffic(page *p, const weft *app)
         begin(p, rows[row].name, "counter", rows[row].help);
         for (int i = 0; i < HUB_TRANSPORTS; i++) {
             uint64_t number;
-            memcpy(&number, (const char *)&app->hub.counts.traffic[i] + rows[row].at, sizeof number);
+            memcpy(&number, (const char *)&t->counts.traffic[i] + rows[row].at, sizeof number);
             labelled(p, "transport", label_of(i), number);
         }
     }
 }
 
-static void put_topics(page *p, const weft *app)
+static void put_topics(page *p, const tally *t)
 {
     static const char *const results[N_RESUMES] = {"new", "full", "gap"};
-    const uint64_t *dropped = app->hub.dropped;
-    gauge(p, "weft_topics", "Topics that exist.", app->hub.topics.n_entries);
-    gauge(p, "weft_subscriptions", "Subscriptions of clients to topics.", app->hub.counts.n_subscriptions);
-    counter(p, "weft_published_messages_total", "Messages that were published.", app->hub.counts.n_published);
+    const uint64_t *dropped = t->dropped;
+    gauge(p, "weft_topics", "Topics that exist.", t->n_topics);
+    gauge(p, "weft_subscriptions", "Subscriptions of clients to topics.", t->counts.n_subscriptions);
+    counter(p, "weft_published_messages_total", "Messages that were published.", t->counts.n_published);
     begin(p, "weft_resumes_total", "counter",
           "Subscriptions by what they began with: new (nothing from before), full (all that was asked for), gap (what "
           "is kept of it).");
     for (int i = 0; i < N_RESUMES; i++)
-        labelled(p, "result", results[i], app->hub.counts.resumes[i]);
+        labelled(p, "result", results[i], t->counts.resumes[i]);
     begin(p, "weft_dropped_messages_total", "counter",
           "Messages that slow clients did not get, by the policy of their topic.");
     labelled(p, "policy", "drop-old", dropped[WEFT_SLOW_DROP_OLD]);
@@ -145,33 +143,34 @@ static void put_topics(page *p, const weft *app)
             dropped[WEFT_SLOW_CLOSE]);
 }
 
-static void put_ends(page *p, const weft *app)
+static void put_ends(page *p, const tally *t)
 {
     begin(p, "weft_disconnects_total", "counter", "Clients that have left, by close code.");
     for (int i = 0; i < HUB_CODES; i++) {
         char code[8] = "other";
         if (i < HUB_CODES - 1)
             snprintf(code, sizeof code, "%d", HUB_FIRST_CODE + i);
-        labelled(p, "code", code, app->hub.counts.closes[i]);
+        labelled(p, "code", code, t->counts.closes[i]);
     }
     begin(p, "weft_limit_reached_total", "counter", "How often clients have reached a limit, by its setting.");
     for (int i = 0; i < N_LIMITS; i++)
-        labelled(p, "limit", limit_name((limit_id)i), app->net.limits.n[i] + app->admin->net.limits.n[i]);
+        labelled(p, "limit", limit_name((limit_id)i), t->limits[i]);
     put_histogram(p, "weft_ping_round_trip_seconds", "From a keep-alive ping of the server to its pong.",
-                  &app->hub.counts.round_trips);
+                  &t->counts.round_trips);
 }
 
-static void put_loop(page *p, const weft *app)
+static void put_loops(page *p, const tally *t, uint64_t n_silent)
 {
-    counter(p, "weft_loop_turns_total", "Turns of the event loop.", app->loop.n_wakes);
-    put_histogram(p, "weft_loop_lag_seconds", "How late a timer of the event loop fired, ten times a second.",
-                  &app->admin->lag);
+    gauge(p, "weft_loops", "Event loops whose numbers are on this page.", t->n_loops);
+    gauge(p, "weft_silent_loops", "Event loops that did not answer in time: their numbers are missing.", n_silent);
+    counter(p, "weft_loop_turns_total", "Turns of the event loops.", t->n_turns);
+    put_histogram(p, "weft_loop_lag_seconds", "How late a timer of an event loop fired, ten times a second.", &t->lag);
     begin(p, "weft_system_calls_total", "counter", "System calls that carry bytes or wait for them.");
-    labelled(p, "call", "send", app->net.n_sends);
-    labelled(p, "call", "receive", app->net.n_receives);
-    labelled(p, "call", "wait", app->loop.n_wakes);
+    labelled(p, "call", "send", t->n_sends);
+    labelled(p, "call", "receive", t->n_receives);
+    labelled(p, "call", "wait", t->n_turns);
     counter(p, "weft_undelivered_calls_total", "Calls from other threads whose client was gone, or its queue full.",
-            app->n_undelivered);
+            t->n_undelivered);
 }
 
 static void put_process(page *p, const weft *app)
@@ -181,14 +180,14 @@ static void put_process(page *p, const weft *app)
     labelled(p, "version", WEFT_VERSION, 1);
 }
 
-int metrics_put(const weft *app, buf *out)
+int metrics_put(const weft *app, const tally *t, buf *out)
 {
     page p = {.out = out};
-    put_connections(&p, app);
-    put_traffic(&p, app);
-    put_topics(&p, app);
-    put_ends(&p, app);
-    put_loop(&p, app);
+    put_connections(&p, app, t);
+    put_traffic(&p, t);
+    put_topics(&p, t);
+    put_ends(&p, t);
+    put_loops(&p, t, app->n_workers - t->n_loops);
     put_process(&p, app);
     return p.error;
 }

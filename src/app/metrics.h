@@ -5,10 +5,10 @@
 #ifndef WEFT_APP_METRICS_H
 #define WEFT_APP_METRICS_H
 
-#include "app/app.h"
+#include "app/tally.h"
 #include "base/buf.h"
 
-/** Appends the page. 0, or -ENOMEM with a part of it appended. */
-int metrics_put(const weft *app, buf *page);
+/** Appends the page: what the workers have counted, and what is told of the application as a whole. 0, or -ENOMEM with a part of it appended. */
+int metrics_put(const weft *app, const tally *t, buf *page);
 
 #endif

@@ -11,9 +11,9 @@ static peer *peer_of(uint64_t id, int *ret_error)
 
 /* ------------------------------------------------------------------------------------------------------------- sending */
 
-static int run_send(weft *app, const call *c)
+static int run_send(worker *w, const call *c)
 {
-    peer *p = slots_get(&app->table, c->id, SLOT_PEER);
+    peer *p = slots_get(&w->table, c->id, SLOT_PEER);
     weft_message message = {.kind = c->body->kind, .data = blob_data(c->body), .event = blob_event(c->body)};
     return p ? peer_send(p, &message) : WEFT_E_CLOSED;
 }
@@ -75,9 +75,9 @@ static int ping_here(peer *p, str payload)
     return error;
 }
 
-static int run_ping(weft *app, const call *c)
+static int run_ping(worker *w, const call *c)
 {
-    peer *p = slots_get(&app->table, c->id, SLOT_PEER);
+    peer *p = slots_get(&w->table, c->id, SLOT_PEER);
     return p ? ping_here(p, c->a) : WEFT_E_CLOSED;
 }
 
@@ -92,9 +92,9 @@ int weft_ping(weft_peer handle, weft_str payload)
 
 /* ------------------------------------------------------------------------------------------------------------- closing */
 
-static int run_close(weft *app, const call *c)
+static int run_close(worker *w, const call *c)
 {
-    peer *p = slots_get(&app->table, c->id, SLOT_PEER);
+    peer *p = slots_get(&w->table, c->id, SLOT_PEER);
     return p ? peer_close(p, c->number, c->a) : WEFT_E_CLOSED;
 }
 
@@ -119,9 +119,9 @@ static int abort_here(peer *p)
     return 0;
 }
 
-static int run_abort(weft *app, const call *c)
+static int run_abort(worker *w, const call *c)
 {
-    peer *p = slots_get(&app->table, c->id, SLOT_PEER);
+    peer *p = slots_get(&w->table, c->id, SLOT_PEER);
     return p ? abort_here(p) : WEFT_E_CLOSED;
 }
 
@@ -161,7 +161,7 @@ size_t weft_queued(weft_peer handle)
 
 weft *weft_of(weft_peer handle)
 {
-    return peer_of(handle.id, NULL) ? call_app(handle.id) : NULL;
+    return peer_of(handle.id, NULL) ? call_worker(handle.id)->app : NULL;
 }
 
 void *weft_user(weft_peer handle)

@@ -15,9 +15,9 @@ static socketio_socket *socket_of(weft_peer handle, int *ret_error)
 }
 
 /* The same in a call that has come to its loop. */
-static int find(const weft *app, uint64_t id, socketio_socket **ret)
+static int find(const worker *w, uint64_t id, socketio_socket **ret)
 {
-    peer *p = slots_get(&app->table, id, SLOT_PEER);
+    peer *p = slots_get(&w->table, id, SLOT_PEER);
     if (!p)
         return WEFT_E_CLOSED;
     *ret = socketio_socket_of(p);
@@ -37,10 +37,10 @@ weft_str weft_socketio_auth(weft_peer handle)
     return s ? socketio_socket_auth(s) : (weft_str){NULL, 0};
 }
 
-static int run_admit(weft *app, const call *c)
+static int run_admit(worker *w, const call *c)
 {
     socketio_socket *s;
-    int error = find(app, c->id, &s);
+    int error = find(w, c->id, &s);
     return error ? error : socketio_socket_admit(s);
 }
 
@@ -49,10 +49,10 @@ int weft_socketio_admit(weft_peer handle)
     return call_make(&(call_spec){.run = run_admit, .id = handle.id});
 }
 
-static int run_refuse(weft *app, const call *c)
+static int run_refuse(worker *w, const call *c)
 {
     socketio_socket *s;
-    int error = find(app, c->id, &s);
+    int error = find(w, c->id, &s);
     return error ? error : socketio_socket_refuse(s, c->a, c->b_given ? c->b : (str){NULL, 0});
 }
 
@@ -96,11 +96,11 @@ static int cut_without_memory(peer *p, int error)
     return error;
 }
 
-static int run_emit(weft *app, const call *c)
+static int run_emit(worker *w, const call *c)
 {
     socketio_socket *s;
     weft_str attachments[SOCKETIO_MAX_ATTACHMENTS];
-    int error = find(app, c->id, &s);
+    int error = find(w, c->id, &s);
     socketio_emission what = event_of(c, attachments);
     return error ? error : socketio_emit(s, &what, NULL);
 }
@@ -169,12 +169,12 @@ int weft_socketio_call(weft_peer handle, const weft_socketio_event *event, uint3
 
 /* ------------------------------------------------------------------------------------------------------ acknowledging */
 
-static int run_acknowledge(weft *app, const call *c)
+static int run_acknowledge(worker *w, const call *c)
 {
     socketio_socket *s;
     weft_str attachments[SOCKETIO_MAX_ATTACHMENTS];
     uint64_t id;
-    int error = find(app, c->id, &s);
+    int error = find(w, c->id, &s);
     socketio_emission what = event_of(c, attachments);
     memcpy(&id, c->b.at, sizeof id);
     return error ? error : socketio_acknowledge(s, id, &what);
@@ -278,10 +278,10 @@ size_t weft_socketio_rooms(weft_peer handle, void (*fn)(const char *room, void *
 
 /* -------------------------------------------------------------------------------------------------------------- ending */
 
-static int run_disconnect(weft *app, const call *c)
+static int run_disconnect(worker *w, const call *c)
 {
     socketio_socket *s;
-    int error = find(app, c->id, &s);
+    int error = find(w, c->id, &s);
     if (!error && s->peer.leaving)
         error = WEFT_E_CLOSED;
     if (!error)

@@ -6,7 +6,7 @@
 
 #include "app/call.h"
 #include "app/socketio_routes.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 
 /** An event of a program, fit to be sent: its arguments are compact. */
 typedef struct {
@@ -39,13 +39,18 @@ typedef struct {
     str rooms[TARGET_MAX_ROOMS], except[TARGET_MAX_ROOMS];
     uint32_t n_rooms, n_except;
     uint64_t sender;
+    bool has_sender_id; /* which socket that is, when it was on the caller's loop */
+    char sender_id[SOCKETIO_ID_BYTES];
 } checked_target;
 
 /** 0 or WEFT_E_INVALID: there is no such route, or there are too many rooms. */
 int target_check(const weft *app, const weft_socketio_target *target, checked_target *ret);
 
 /** Who that is in its namespace. On the loop. */
-socketio_audience target_audience(const weft *app, const checked_target *target);
+socketio_audience target_audience(const worker *w, const checked_target *target);
+
+/** The worker on which its namespace is at home: what is meant for many of its sockets goes there. */
+worker *target_home(const weft *app, const checked_target *target);
 
 /** Appends it, for another thread; 0 or -ENOMEM. And reads it there. */
 int target_put(buf *to, const checked_target *target);

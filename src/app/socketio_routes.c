@@ -70,6 +70,8 @@ int weft_socketio_sized(weft *app, const char *path, const weft_socketio_options
     if (!route)
         return fail_memory(app, path);
     keep(app, route);
+    if (socketio_route_spread(route, app->n_workers))
+        return fail_memory(app, path);
     error = add_ways(app, route);
     return error || known.no_client_files ? error : weft_socketio_files(app, path);
 }
@@ -124,40 +126,47 @@ int weft_socketio_bridge(weft *app, const weft_socketio_target *room, const char
 
 /* --------------------------------------------------------------------------------------------------------------- life */
 
+/* No loop runs yet. */
 int app_socketio_start(weft *app)
 {
     int error = 0;
-    for (socketio_route *route = app->socketio; route && !error; route = route->next)
-        error = socketio_bridges_start(route, &app->hub);
+    for (unsigned i = 0; i < app->n_workers; i++)
+        for (socketio_route *route = app->socketio; route && !error; route = route->next)
+            error = socketio_bridges_start(route, &app->workers[i].hub);
     return error;
 }
 
-void app_socketio_drain(weft *app)
+void app_socketio_drain(const worker *w)
 {
-    for (socketio_route *route = app->socketio; route; route = route->next)
-        socketio_route_drain(route);
+    for (const socketio_route *route = w->app->socketio; route; route = route->next)
+        socketio_route_drain(route, &w->hub);
 }
 
-void app_socketio_cut(weft *app)
+void app_socketio_cut(const worker *w)
 {
-    for (socketio_route *route = app->socketio; route; route = route->next)
-        socketio_route_cut(route);
+    for (const socketio_route *route = w->app->socketio; route; route = route->next)
+        socketio_route_cut(route, &w->hub);
 }
 
-bool app_socketio_busy(const weft *app)
+bool app_socketio_busy(const worker *w)
 {
-    const socketio_route *route = app->socketio;
-    while (route && !socketio_route_busy(route))
+    const socketio_route *route = w->app->socketio;
+    while (route && !socketio_route_busy(route, &w->hub))
         route = route->next;
     return route;
 }
 
+static void stop(const socketio_route *route, const hub *h)
+{
+    socketio_bridges_stop(route, h);
+    socketio_route_cut(route, h); /* nobody is there: the namespaces that linger */
+}
+
 void app_socketio_stop(weft *app)
 {
-    for (socketio_route *route = app->socketio; route; route = route->next) {
-        socketio_bridges_stop(route);
-        socketio_route_cut(route); /* nobody is there: the namespaces that linger */
-    }
+    for (unsigned i = 0; i < app->n_workers; i++)
+        for (const socketio_route *route = app->socketio; route; route = route->next)
+            stop(route, &app->workers[i].hub);
 }
 
 void app_socketio_free(weft *app)

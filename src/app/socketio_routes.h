@@ -14,13 +14,13 @@ socketio_route *app_socketio_route(const weft *app, const char *path);
 int app_socketio_start(weft *app);
 
 /** The server stops: whoever is in no namespace is told; the peers are told by drain.c. */
-void app_socketio_drain(weft *app);
+void app_socketio_drain(const worker *w);
 
 /** Cuts all connections. */
-void app_socketio_cut(weft *app);
+void app_socketio_cut(const worker *w);
 
 /** True while a connection is there, also one without a peer and a stream. */
-bool app_socketio_busy(const weft *app);
+bool app_socketio_busy(const worker *w);
 
 /** Before the hub goes. */
 void app_socketio_stop(weft *app);

@@ -24,20 +24,35 @@ int target_check(const weft *app, const weft_socketio_target *target, checked_ta
     ret->route = app_socketio_route(app, t->path);
     ret->nsp = t->nsp ? str_from(t->nsp) : STR("/");
     ret->sender = t->sender.id;
+    ret->has_sender_id = false;
+    memset(ret->sender_id, 0, sizeof ret->sender_id);
     bool fits = take_rooms(t->rooms, ret->rooms, &ret->n_rooms) && take_rooms(t->except, ret->except, &ret->n_except);
     return ret->route && fits ? 0 : WEFT_E_INVALID;
 }
 
-socketio_audience target_audience(const weft *app, const checked_target *target)
+static const socketio_socket *find_sender(const worker *w, uint64_t handle)
 {
-    peer *sender = slots_get(&app->table, target->sender, SLOT_PEER);
+    peer *sender = slots_get(&w->table, handle, SLOT_PEER);
+    return sender ? socketio_socket_of(sender) : NULL;
+}
+
+socketio_audience target_audience(const worker *w, const checked_target *target)
+{
     return (socketio_audience){
         .rooms = target->rooms,
         .except = target->except,
         .n_rooms = target->n_rooms,
         .n_except = target->n_except,
-        .sender = sender ? socketio_socket_of(sender) : NULL,
+        .sender = find_sender(w, target->sender),
+        .away = target->sender,
+        .sender_id = target->has_sender_id ? target->sender_id : NULL,
     };
+}
+
+worker *target_home(const weft *app, const checked_target *target)
+{
+    const reach *r = app->workers->hub.reach;
+    return (worker *)(uintptr_t)&app->workers[r ? socketio_home(target->route, r->links, target->nsp) : 0];
 }
 
 /* ---------------------------------------------------------------------------------------------------------- travelling */
@@ -61,6 +76,10 @@ int target_put(buf *to, const checked_target *target)
     int error = buf_put(to, &target->route, sizeof target->route);
     if (!error)
         error = buf_put(to, &target->sender, sizeof target->sender);
+    if (!error)
+        error = buf_put(to, &target->has_sender_id, sizeof target->has_sender_id);
+    if (!error)
+        error = buf_put(to, target->sender_id, sizeof target->sender_id);
     if (!error)
         error = put_text(to, target->nsp);
     if (!error)
@@ -97,6 +116,8 @@ void target_take(str bytes, checked_target *ret)
     const char *at = bytes.at;
     take_bytes(&at, &ret->route, sizeof ret->route);
     take_bytes(&at, &ret->sender, sizeof ret->sender);
+    take_bytes(&at, &ret->has_sender_id, sizeof ret->has_sender_id);
+    take_bytes(&at, ret->sender_id, sizeof ret->sender_id);
     ret->nsp = take_text(&at);
     ret->n_rooms = take_texts(&at, ret->rooms);
     ret->n_except = take_texts(&at, ret->except);
@@ -104,58 +125,77 @@ void target_take(str bytes, checked_target *ret)
 
 /* -------------------------------------------------------------------------------------------------------- broadcasting */
 
-static int broadcast(weft *app, const checked_target *target, const socketio_emission *what)
+static int broadcast(worker *w, const checked_target *target, const socketio_emission *what)
 {
-    const socketio_audience to = target_audience(app, target);
+    const socketio_audience to = target_audience(w, target);
     socketio_bridge *bridge = socketio_bridge_find(target->route, target->nsp, &to);
     if (bridge)
         return socketio_bridge_publish(bridge, &to, what);
-    socketio_namespace *n = socketio_namespace_find(target->route, target->nsp);
+    if (w->hub.reach)
+        return socketio_loops_give(target->route, &w->hub,
+                                   &(socketio_order){.nsp = target->nsp, .to = to, .what = *what});
+    socketio_namespace *n = socketio_namespace_find(target->route, &w->hub, target->nsp);
     return n ? socketio_broadcast(n, &to, what) : 0;
 }
 
-static int run_broadcast(weft *app, const call *c)
+static int run_broadcast(worker *w, const call *c)
 {
     checked_target target;
     weft_str attachments[SOCKETIO_MAX_ATTACHMENTS];
     socketio_emission what = event_of(c, attachments);
     target_take(c->b, &target);
-    return broadcast(app, &target, &what);
+    return broadcast(w, &target, &what);
+}
+
+/* Who the sender is can be told on its own loop, and while it is there. */
+static void name_sender(const weft *app, checked_target *target)
+{
+    const worker *w = app->n_workers > 1 && target->sender ? worker_here(app) : NULL;
+    const socketio_socket *sender = w ? find_sender(w, target->sender) : NULL;
+    target->has_sender_id = sender;
+    if (sender)
+        memcpy(target->sender_id, sender->id, sizeof target->sender_id);
 }
 
 /* spec.b is the target. */
-static int push(weft *app, call_spec spec, const checked_target *target, const socketio_emission *what)
+static int push(worker *home, call_spec spec, checked_target *target, const socketio_emission *what)
 {
     buf bytes = {0};
+    name_sender(home->app, target);
     int error = target_put(&bytes, target);
     spec.b = buf_str(&bytes);
     if (!error)
-        error = what ? event_push(app->loop.box, spec, what) : call_push(app->loop.box, &spec);
+        error = what ? event_push(home->loop.box, spec, what) : call_push(home->loop.box, &spec);
     buf_done(&bytes);
+    return error;
+}
+
+/* To a target that was looked at. */
+static int broadcast_anywhere(weft *app, checked_target *target, const weft_socketio_event *event)
+{
+    checked_event checked;
+    worker *here = worker_here(app), *home = target_home(app, target);
+    pool *blocks = here ? &here->loop.blocks : NULL;
+    if (here && here->state == WORKER_STOPPED)
+        return WEFT_E_CLOSED;
+    int error = event_check(event, blocks, NULL, &checked);
+    if (error)
+        return error;
+    if (here == home)
+        error = broadcast(home, target, &checked.what);
+    else
+        error = push(home, (call_spec){.run = run_broadcast}, target, &checked.what);
+    event_done(blocks, &checked);
     return error;
 }
 
 int weft_socketio_broadcast(weft *app, const weft_socketio_target *target, const weft_socketio_event *event)
 {
     checked_target to;
-    checked_event checked;
     if (!app)
         return -ENOMEM;
-    bool here = loop_here() == &app->loop;
-    pool *blocks = here ? &app->loop.blocks : NULL;
-    if (here && app->state == APP_STOPPED)
-        return WEFT_E_CLOSED;
     int error = target_check(app, target, &to);
-    if (!error)
-        error = event_check(event, blocks, NULL, &checked);
-    if (error)
-        return error;
-    if (here)
-        error = broadcast(app, &to, &checked.what);
-    else
-        error = push(app, (call_spec){.run = run_broadcast}, &to, &checked.what);
-    event_done(blocks, &checked);
-    return error;
+    return error ? error : broadcast_anywhere(app, &to, event);
 }
 
 /* --------------------------------------------------------------------------------------------------------- one by one */
@@ -179,10 +219,10 @@ static void collect(socketio_socket *s, void *user)
         all->ids[all->n++] = s->peer.id;
 }
 
-static void tell(const weft *app, const handles *all, void (*fn)(weft_peer peer, void *user), void *user)
+static void tell(const worker *w, const handles *all, void (*fn)(weft_peer peer, void *user), void *user)
 {
     for (size_t i = 0; i < all->n; i++) {
-        const peer *p = slots_get(&app->table, all->ids[i], SLOT_PEER);
+        const peer *p = slots_get(&w->table, all->ids[i], SLOT_PEER);
         if (p && !p->leaving)
             fn((weft_peer){all->ids[i]}, user);
     }
@@ -193,10 +233,11 @@ size_t weft_socketio_sockets(weft *app, const weft_socketio_target *target, void
 {
     checked_target who;
     size_t n = 0;
-    if (!app || loop_driven(app->loop.index) != &app->loop || target_check(app, target, &who))
+    const worker *w = app ? worker_driven(app) : NULL;
+    if (!w || target_check(app, target, &who))
         return 0;
-    const socketio_audience to = target_audience(app, &who);
-    socketio_namespace *nsp = socketio_namespace_find(who.route, who.nsp);
+    const socketio_audience to = target_audience(w, &who);
+    socketio_namespace *nsp = socketio_namespace_find(who.route, &w->hub, who.nsp);
     if (nsp)
         socketio_each(nsp, &to, count, &n);
     if (!n || !fn)
@@ -205,63 +246,26 @@ size_t weft_socketio_sockets(weft *app, const weft_socketio_target *target, void
     if (!all.ids)
         return 0;
     socketio_each(nsp, &to, collect, &all);
-    tell(app, &all, fn, user);
+    tell(w, &all, fn, user);
     mem_free(all.ids);
     return n;
 }
 
-/** What is done to each of many. */
-typedef struct {
-    str room;
-    int error;
-} change;
-
-static void join(socketio_socket *s, void *user)
+static int act(worker *w, const checked_target *target, socketio_action what, str room)
 {
-    change *c = user;
-    int error = socketio_join(s, c->room);
-    if (!c->error)
-        c->error = error;
+    const socketio_order order = {.action = what, .nsp = target->nsp, .to = target_audience(w, target), .room = room};
+    return w->hub.reach ? socketio_loops_give(target->route, &w->hub, &order)
+                        : socketio_order_run(target->route, &w->hub, &order);
 }
 
-static void leave(socketio_socket *s, void *user)
-{
-    socketio_leave(s, ((change *)user)->room);
-}
-
-static void dismiss(socketio_socket *s, void *user)
-{
-    (void)user;
-    socketio_socket_dismiss(s);
-}
-
-static void dismiss_client(socketio_socket *s, void *user)
-{
-    (void)user;
-    socketio_client_dismiss(s->client);
-}
-
-typedef enum { JOIN, LEAVE, DISMISS, DISMISS_CLIENT } action;
-
-static int act(weft *app, const checked_target *target, action what, str room)
-{
-    static void (*const actions[])(socketio_socket * s, void *user) = {join, leave, dismiss, dismiss_client};
-    const socketio_audience to = target_audience(app, target);
-    socketio_namespace *n = socketio_namespace_find(target->route, target->nsp);
-    change done = {.room = room};
-    if (n)
-        socketio_each(n, &to, actions[what], &done);
-    return done.error;
-}
-
-static int run_act(weft *app, const call *c)
+static int run_act(worker *w, const call *c)
 {
     checked_target target;
     target_take(c->b, &target);
-    return act(app, &target, (action)c->number, c->a);
+    return act(w, &target, (socketio_action)c->number, c->a);
 }
 
-static int act_anywhere(weft *app, const weft_socketio_target *target, action what, str room)
+static int act_anywhere(weft *app, const weft_socketio_target *target, socketio_action what, str room)
 {
     checked_target to;
     if (!app)
@@ -269,23 +273,24 @@ static int act_anywhere(weft *app, const weft_socketio_target *target, action wh
     int error = target_check(app, target, &to);
     if (error)
         return error;
-    if (loop_here() == &app->loop)
-        return act(app, &to, what, room);
-    return push(app, (call_spec){.run = run_act, .number = (int)what, .a = room}, &to, NULL);
+    worker *home = target_home(app, &to);
+    if (worker_here(app) == home)
+        return act(home, &to, what, room);
+    return push(home, (call_spec){.run = run_act, .number = (int)what, .a = room}, &to, NULL);
 }
 
 int weft_socketio_sockets_join(weft *app, const weft_socketio_target *target, const char *room)
 {
     str name = str_from(room);
-    return socketio_room_valid(name) ? act_anywhere(app, target, JOIN, name) : WEFT_E_INVALID;
+    return socketio_room_valid(name) ? act_anywhere(app, target, SOCKETIO_JOIN, name) : WEFT_E_INVALID;
 }
 
 int weft_socketio_sockets_leave(weft *app, const weft_socketio_target *target, const char *room)
 {
-    return room ? act_anywhere(app, target, LEAVE, str_from(room)) : WEFT_E_INVALID;
+    return room ? act_anywhere(app, target, SOCKETIO_LEAVE, str_from(room)) : WEFT_E_INVALID;
 }
 
 int weft_socketio_sockets_disconnect(weft *app, const weft_socketio_target *target, int whole)
 {
-    return act_anywhere(app, target, whole ? DISMISS_CLIENT : DISMISS, (str){NULL, 0});
+    return act_anywhere(app, target, whole ? SOCKETIO_DISMISS_CLIENT : SOCKETIO_DISMISS, (str){NULL, 0});
 }

@@ -1,4 +1,5 @@
 #include "app/call.h"
+#include "hub/ask.h"
 #include "hub/message.h"
 #include "hub/presence.h"
 #include "hub/timers.h"
@@ -61,9 +62,10 @@ static void list_name(str name, void *user)
 
 size_t weft_presence(weft *app, const char *name, void (*fn)(const char *name, void *user), void *user)
 {
-    if (!app || !name || loop_driven(app->loop.index) != &app->loop)
+    const worker *w = app && name ? worker_driven(app) : NULL;
+    if (!w)
         return 0;
-    const topic *t = hub_find_topic(&app->hub, str_from(name));
+    const topic *t = hub_find_topic(&w->hub, str_from(name));
     return t ? presence_list(t, fn ? list_name : NULL, &(lister){fn, user}) : 0;
 }
 
@@ -81,13 +83,6 @@ int weft_unsubscribe(weft_peer handle, const char *name)
 
 /* ---------------------------------------------------------------------------------------------------------- publishing */
 
-static int run_publish(weft *app, const call *c)
-{
-    uint64_t except;
-    memcpy(&except, c->b.at, sizeof except);
-    return hub_publish(&app->hub, c->a, blob_ref(c->body), except, NULL);
-}
-
 int weft_publish_sized(weft *app, const char *name, const weft_message *message, const weft_publish_options *options,
                        size_t size)
 {
@@ -100,17 +95,16 @@ int weft_publish_sized(weft *app, const char *name, const weft_message *message,
         return WEFT_E_INVALID;
     if (options)
         memcpy(&known, options, size < sizeof known ? size : sizeof known);
-    bool here = loop_here() == &app->loop;
-    if (here && app->state == APP_STOPPED)
+    worker *here = worker_here(app);
+    if (here && here->state == WORKER_STOPPED)
         return WEFT_E_CLOSED;
-    bool utf8 = here && hub_knows_text(&app->hub, message->data);
-    int error = message_blob(here ? &app->loop.blocks : NULL, message, utf8, &body);
+    bool utf8 = here && hub_knows_text(&here->hub, message->data);
+    int error = message_blob(here ? &here->loop.blocks : NULL, message, utf8, &body);
     if (error)
         return error;
     if (here)
-        return hub_publish(&app->hub, name_text, body, known.except.id, NULL);
-    str except = {(const char *)&known.except.id, sizeof known.except.id};
-    return call_push(app->loop.box, &(call_spec){.run = run_publish, .body = body, .a = name_text, .b = except});
+        return hub_publish(&here->hub, name_text, body, known.except.id, NULL);
+    return hub_links_publish(&app->links, NULL, name_text, body, known.except.id);
 }
 
 int weft_publish_text(weft *app, const char *name, const char *text)
@@ -120,9 +114,9 @@ int weft_publish_text(weft *app, const char *name, const char *text)
 
 /* ------------------------------------------------------------------------------------------------------- posts, timers */
 
-static int run_post(weft *app, const call *c)
+static int run_post(worker *w, const call *c)
 {
-    c->fn(app, c->user);
+    c->fn(w->app, c->user);
     return 0;
 }
 
@@ -132,16 +126,15 @@ int weft_post(weft *app, void (*fn)(weft *app, void *user), void *user)
         return -ENOMEM;
     if (!fn)
         return WEFT_E_INVALID;
-    return call_push(app->loop.box, &(call_spec){.run = run_post, .fn = fn, .user = user});
+    return call_push(app->workers->loop.box, &(call_spec){.run = run_post, .fn = fn, .user = user});
 }
 
 static weft_timer start_timer(weft *app, const timer_spec *spec)
 {
     if (!app || !spec->fn)
         return (weft_timer){0};
-    if (loop_driven(app->loop.index) != &app->loop && loop_unstarted(app->loop.index) != &app->loop)
-        return (weft_timer){0};
-    return hub_timer_start(&app->hub, NULL, spec);
+    worker *w = worker_driven(app);
+    return w ? hub_timer_start(&w->hub, NULL, spec) : (weft_timer){0};
 }
 
 weft_timer weft_after(weft *app, uint32_t ms, weft_timer_fn fn, void *user)
@@ -164,11 +157,11 @@ weft_timer weft_peer_after(weft_peer handle, uint32_t ms, weft_peer_timer_fn fn,
 
 int weft_cancel(weft_timer handle)
 {
-    weft *app = call_app_unstarted(handle.id);
+    worker *w = call_worker_unstarted(handle.id);
     int error;
-    if (app)
-        return hub_timer_cancel(&app->hub, handle);
+    if (w)
+        return hub_timer_cancel(&w->hub, handle);
     if (!call_here(handle.id, SLOT_TIMER, &error))
         return error;
-    return hub_timer_cancel(&call_app(handle.id)->hub, handle);
+    return hub_timer_cancel(&call_worker(handle.id)->hub, handle);
 }

@@ -198,6 +198,7 @@ static weft *make_app(server *v)
     weft_options options = {
         .log = v->log_level ? write_log : NULL,
         .log_user = &v->log_level,
+        .loops = (unsigned)settings_number(s, SET_LOOPS),
         .drain_timeout_ms = drain_ms ? (uint32_t)drain_ms : 1, /* 0 is the library's default */
         .max_topics = settings_number(s, SET_MAX_TOPICS),
         .max_address_connections = settings_number(s, SET_MAX_ADDRESS_CONNECTIONS),

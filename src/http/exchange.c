@@ -71,6 +71,11 @@ int exchange_answer(exchange *e, const http_answer *answer)
     return e->started ? WEFT_E_INVALID : e->ops->answer(e, answer);
 }
 
+int exchange_move(exchange *e, const weft_request *request, unsigned place)
+{
+    return e->started || e->held || !e->ops->move ? WEFT_E_INVALID : e->ops->move(e, request, place);
+}
+
 int exchange_start(exchange *e, const http_answer *answer)
 {
     return e->started || e->held ? WEFT_E_INVALID : e->ops->start(e, answer, -1);

@@ -38,6 +38,8 @@ typedef struct {
     int (*switch_protocol)(exchange *e, str head, sink **ret_sink);
     /** Of a held exchange: held->late is called in so long, unless it has ended by then. */
     void (*wait)(exchange *e, uint32_t ms);
+    /** See exchange_move(). NULL: it cannot. */
+    int (*move)(exchange *e, const weft_request *request, unsigned place);
 } exchange_ops;
 
 enum { EXCHANGE_MAX_QUEUED_BYTES = 1 << 20 }; /* of a streamed answer */
@@ -52,6 +54,7 @@ typedef struct {
     void (*forget)(exchange *e); /* the exchange ends, answered or not: free e->held_state */
     void (*late)(exchange *e);   /* the time of ops->wait is over: answer it. NULL: that is not called */
     void (*drain)(exchange *e);  /* the server stops: answer it now. NULL: it may go on waiting */
+    bool answers_half;           /* it is answered soon, and so a client that has ended its side waits for that */
 } held_ops;
 
 /** What the exchanges of one loop share. */
@@ -88,6 +91,7 @@ struct weft_request {
     str path;
     const http_route *route;
     str body;
+    bool collected; /* the body came in pieces: what of it was consumed is here alone */
     sink *sink;
     char address[64];
     size_t address_len;         /* 0: not asked for yet */
@@ -115,6 +119,11 @@ int exchange_add_field(exchange *e, str name, str value);
 
 /** WEFT_E_INVALID when an answer is under way, WEFT_E_CLOSED never: the caller has looked the handle up. */
 int exchange_answer(exchange *e, const http_answer *answer);
+
+/** Sends a request, while its route serves it, to another loop of the application (by its place in the table of loops), with its connection: there it is served
+ * from its head on, as if it had just come. The exchange is gone then, and its route is told nothing more of it. 0; else nothing has changed: WEFT_E_INVALID: there is no
+ * such loop, or the request cannot go; -ENOMEM. A loop that has ended, or has no room, is found out later: the client gets 503. */
+int exchange_move(exchange *e, const weft_request *request, unsigned place);
 
 /** A streamed answer. Results as weft_answer_write(). */
 int exchange_start(exchange *e, const http_answer *answer);

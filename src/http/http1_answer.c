@@ -318,4 +318,5 @@ const exchange_ops http1_exchange_ops = {
     .take_body = take_body,
     .switch_protocol = switch_protocol,
     .wait = wait_with,
+    .move = http1_move_to,
 };

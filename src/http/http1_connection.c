@@ -26,6 +26,7 @@ void http1_let_go(http1_connection *c)
         exchange_free(c->exchange);
     drop_head(c);
     http1_incoming_free(c);
+    http1_move_cancel(c);
     loop_cancel(loop_of(c), &c->deadline);
     loop_undefer(loop_of(c), &c->task);
     list_remove(&c->siblings);
@@ -76,7 +77,7 @@ void http1_exchange_gone(http1_connection *c)
     exchange_free(e);
 }
 
-static void stop_reading(http1_connection *c)
+void http1_stop_reading(http1_connection *c)
 {
     if (c->paused)
         return;
@@ -110,11 +111,16 @@ static void idle_deadline(timer *t)
     close_idle(c, LIMIT_IDLE_TIMEOUT);
 }
 
+void http1_await_request(http1_connection *c)
+{
+    loop_arm_roughly(loop_of(c), &c->deadline, c->server->idle_timeout_ms, idle_deadline);
+}
+
 void http1_next_request(http1_connection *c)
 {
     if (address_use_is_proxy(c->sink->use))
-        addresses_speak_for_nobody(&c->server->net->addresses, c->sink->use);
-    loop_arm_roughly(loop_of(c), &c->deadline, c->server->idle_timeout_ms, idle_deadline);
+        addresses_speak_for_nobody(c->server->net->addresses, loop_of(c)->now_ms, c->sink->use);
+    http1_await_request(c);
     http1_go_on_reading(c);
     c->sink->ops->rebind(c->sink); /* feeds what waits unread, or the end that came meanwhile */
 }
@@ -300,8 +306,9 @@ exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const 
 static bool admit_client(http1_connection *c, weft_request *request)
 {
     net *n = c->server->net;
-    forwarded from = forwarded_read(request->head, request->bytes, &n->addresses.proxies);
-    admission admitted = addresses_speak_for(&n->addresses, c->sink->use, from.known ? &from.client : NULL);
+    forwarded from = forwarded_read(request->head, request->bytes, &n->addresses->proxies);
+    admission admitted =
+        addresses_speak_for(n->addresses, n->loop->now_ms, c->sink->use, from.known ? &from.client : NULL);
     request->secure_at_proxy = from.secure;
     if (from.contradicts && limit_count(&n->limits, LIMIT_PROXIES) &&
         limit_tell(&n->limits, LIMIT_PROXIES, n->loop->now_ms))
@@ -372,11 +379,12 @@ static void tell_end_of_no_body(http1_connection *c)
         e->route->spec.body(e, (str){NULL, 0}, e->route->spec.user);
 }
 
-/* The head has come, of a request whose body is `body` or still to come (of a route that takes it in pieces, or that will not take it). */
-static void serve_now(http1_connection *c, const http1_head *head, const char *at, str body)
+/* The head has come, of a request whose body is `body` or still to come (of a route that takes it in pieces, or that will not take it). False: the
+ * request goes elsewhere. */
+static bool serve_now(http1_connection *c, const http1_head *head, const char *at, str body)
 {
     if (!http1_new_exchange(c, head, at))
-        return;
+        return true;
     if (has_body(head) && !body.at)
         c->keep_alive = c->keep_alive && c->incoming;
     weft_request request = {.head = head, .bytes = at, .body = body, .sink = c->sink};
@@ -387,7 +395,9 @@ static void serve_now(http1_connection *c, const http1_head *head, const char *a
         drain_held(c);
     if (server->serving && !has_body(head))
         tell_end_of_no_body(c);
+    bool moving = server->serving && c->moving;
     server->serving = NULL;
+    return !moving;
 }
 
 /* The route that takes this body; NULL when the request will be refused, and then its body is not read. */
@@ -409,8 +419,10 @@ static int begin_body(http1_connection *c, const http1_incoming *what, const cha
     http1_body_init(&in.decoder, in.head, in.route->spec.max_body_bytes);
     if (http1_body_next(&in.decoder, NULL, 0, &ignored, &piece) == HTTP1_BODY_BAD)
         return in.decoder.status;
-    if (in.head->expect_continue && nothing_yet && http1_say_continue(c))
+    in.continued = c->continued || (in.head->expect_continue && nothing_yet);
+    if (in.continued && !c->continued && http1_say_continue(c))
         return 503;
+    c->continued = false;
     return http1_incoming_begin(c, &in, at) ? 503 : 0;
 }
 
@@ -447,9 +459,9 @@ static size_t take_request(http1_connection *c, const http1_incoming *taken, con
         if (!in.streamed)
             return in.head_len;
     }
-    serve_now(c, head, at, body);
+    bool served = serve_now(c, head, at, body);
     pool_put(blocks, in.head, in.head_block_bytes);
-    return in.head_len + body.len;
+    return served ? in.head_len + body.len : 0;
 }
 
 static void head_deadline(timer *t)
@@ -492,10 +504,10 @@ static size_t hold_back(http1_connection *c, size_t len)
     if (!c->exchange) {
         if (!c->sending_file)
             tell_unsent(c);
-        stop_reading(c);
+        http1_stop_reading(c);
         c->sink->ops->notify(c->sink);
     } else if (len >= HTTP1_MAX_PIPELINED_BYTES) {
-        stop_reading(c);
+        http1_stop_reading(c);
     }
     return 0;
 }
@@ -544,6 +556,8 @@ static void connection_task(loop_task *task)
 static void connection_sent(void *owner)
 {
     http1_connection *c = owner;
+    if (c->moving)
+        return; /* where it goes it is asked for again */
     size_t low = c->sending_file ? 0 : c->exchange ? EXCHANGE_MAX_QUEUED_BYTES / 2 : HTTP1_MAX_UNSENT_BYTES / 2;
     if (c->sink->queued > low) {
         c->sink->ops->notify(c->sink);
@@ -559,8 +573,10 @@ static void connection_sent(void *owner)
 static void connection_eof(void *owner)
 {
     http1_connection *c = owner;
+    if (c->moving)
+        return; /* the stream takes it along */
     c->eof = true;
-    if (c->exchange && !c->exchange->held && !c->incoming)
+    if (c->exchange && (!c->exchange->held || c->exchange->held->answers_half) && !c->incoming)
         return; /* the answer goes out, and those to the requests behind it */
     c->why = "closed by the client";
     http1_exchange_gone(c);
@@ -584,12 +600,12 @@ static const sink_events http1_events = {
     .gone = connection_gone,
 };
 
-int http1_connection_open(http_server *server, sink *s, const http_site *site)
+http1_connection *http1_connection_new(http_server *server, sink *s, const http_site *site)
 {
     http1_connection *c = mem_zero(sizeof *c);
     if (!c) {
         s->ops->abort(s);
-        return -ENOMEM;
+        return NULL;
     }
     c->server = server;
     c->sink = s;
@@ -598,8 +614,16 @@ int http1_connection_open(http_server *server, sink *s, const http_site *site)
     c->task.run = connection_task;
     list_append(&server->connections, &c->siblings);
     server->n_connections++;
-    loop_arm(server->net->loop, &c->deadline, server->head_timeout_ms, head_deadline);
     sink_bind(s, &http1_events, c);
+    return c;
+}
+
+int http1_connection_open(http_server *server, sink *s, const http_site *site)
+{
+    http1_connection *c = http1_connection_new(server, s, site);
+    if (!c)
+        return -ENOMEM;
+    loop_arm(server->net->loop, &c->deadline, server->head_timeout_ms, head_deadline);
     return 0;
 }
 
@@ -616,12 +640,13 @@ void http_server_init(http_server *server, net *n, slots *table, const router *r
     };
     server->home = (exchange_home){table, &n->loop->blocks};
     list_init(&server->connections);
+    list_init(&server->moving);
 }
 
 /* The connection may be gone afterwards. */
 static void drain_connection(http1_connection *c)
 {
-    if (c->exchange || c->head || c->incoming) {
+    if (c->exchange || c->head || c->incoming || c->moving) {
         drain_held(c);
         return;
     }

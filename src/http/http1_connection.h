@@ -24,8 +24,17 @@ typedef struct {
     const char *const *hosts; /* further names that are served there; "*": any; NULL: none */
 } http_site;
 
-/** What the HTTP connections of one loop share. */
+typedef struct http_server http_server;
+
+/** The servers of one application, one a loop, by loop_here()->index; NULL: that loop is none of its. They stay until the last of its loops has ended, and the
+ * table does not change while one runs, so any thread may look. Who hands something to another pushes a note into loop_inbox(index), and in the note, which runs
+ * on that loop, uses the server it finds here. */
 typedef struct {
+    http_server *at[LOOP_MAX];
+} http_servers;
+
+/** What the HTTP connections of one loop share. */
+struct http_server {
     net *net;
     slots *table;
     const router *routes;
@@ -34,12 +43,15 @@ typedef struct {
     void *serving; /* the connection whose request is being served; NULL once that is gone */
     list_node connections;
     size_t n_connections;
+    list_node moving; /* what is to leave for other loops at the end of this turn (http1_move.c) */
     uint32_t head_timeout_ms, idle_timeout_ms; /* as above unless somebody says otherwise */
     size_t min_body_bytes_per_s;
     bool draining;      /* every answer is the last on its connection */
     uint64_t date_at_s; /* the second that `date` was made in */
     char date[HTTP_DATE_BYTES];
-} http_server;
+    const http_servers
+        *all; /* it and those of its application's other loops; NULL: there is no other (http_server_init()) */
+};
 
 void http_server_init(http_server *server, net *n, slots *table, const router *routes, void *context);
 

@@ -68,6 +68,7 @@ static void serve_collected(http1_connection *c)
             .bytes = in.bytes.at,
             .route = in.route,
             .body = {in.bytes.at + in.head_len, in.bytes.len - in.head_len},
+            .collected = true,
             .sink = c->sink,
         };
         http1_serve(c, &request);

@@ -1,5 +1,6 @@
 /**
- * An HTTP/1 connection as its three files see it: http1_connection.c reads requests, http1_incoming.c their bodies, http1_answer.c writes answers.
+ * An HTTP/1 connection as its files see it: http1_connection.c reads requests, http1_incoming.c their bodies, http1_answer.c writes answers,
+ * http1_move.c takes it to another loop.
  */
 #ifndef WEFT_HTTP_HTTP1_PRIVATE_H
 #define WEFT_HTTP_HTTP1_PRIVATE_H
@@ -21,6 +22,7 @@ typedef struct {
     const http_route *route;
     uint64_t checked_bytes; /* of content, when its rate was last looked at */
     bool streamed;          /* its pieces go to the route; else they are collected */
+    bool continued;         /* the client was told 100 Continue */
     buf bytes;              /* the head, and behind it what has been collected */
 } http1_incoming;
 
@@ -36,12 +38,14 @@ typedef struct {
     exchange *exchange;       /* waits for its answer */
     const char *why;          /* static: what the log says of its end */
     uint32_t head_block_bytes;
-    uint16_t status;     /* of the latest answer; 0: none */
-    uint8_t limit;       /* one more than the limit_id that its latest answer is due to; 0: none */
-    bool keep_alive : 1; /* after the answer to the exchange */
-    bool head_only : 1;  /* the request being read is HEAD, as far as is known: a refusal has no body either */
-    bool minor_0 : 1;    /* it is HTTP/1.0 */
-    bool chunked : 1;    /* its started answer is */
+    uint16_t status : 10; /* of the latest answer; 0: none */
+    bool moving : 1;      /* it leaves at the end of this turn */
+    bool continued : 1;   /* the client was told 100 Continue on another loop, for the request that comes next */
+    uint8_t limit;        /* one more than the limit_id that its latest answer is due to; 0: none */
+    bool keep_alive : 1;  /* after the answer to the exchange */
+    bool head_only : 1;   /* the request being read is HEAD, as far as is known: a refusal has no body either */
+    bool minor_0 : 1;     /* it is HTTP/1.0 */
+    bool chunked : 1;     /* its started answer is */
     bool sending_file : 1;
     bool paused : 1;
     bool eof : 1;    /* nothing more will come */
@@ -52,6 +56,8 @@ extern const exchange_ops http1_exchange_ops;
 
 /** A stream's operations once it carries the chunked body of an answer (http1_body_sink.c). */
 extern const sink_ops http1_body_sink_ops;
+
+typedef struct http1_move http1_move;
 
 /* http1_connection.c */
 
@@ -74,7 +80,14 @@ void http1_exchange_gone(http1_connection *c);
 /** Answered and kept alive: goes on with the next request. */
 void http1_next_request(http1_connection *c);
 
+void http1_stop_reading(http1_connection *c);
 void http1_go_on_reading(http1_connection *c);
+
+/** It is idle, as long as no request comes. */
+void http1_await_request(http1_connection *c);
+
+/** Serves a sink that has no owner yet. NULL: no memory, and the sink was aborted. */
+http1_connection *http1_connection_new(http_server *server, sink *s, const http_site *site);
 
 /** A new exchange for a head; the old one must be gone. NULL: no memory, and the connection is aborted. */
 exchange *http1_new_exchange(http1_connection *c, const http1_head *head, const char *at);
@@ -92,6 +105,14 @@ int http1_incoming_begin(http1_connection *c, const http1_incoming *what, const 
 size_t http1_incoming_data(http1_connection *c, const char *at, size_t len);
 
 void http1_incoming_free(http1_connection *c);
+
+/* http1_move.c */
+
+/** What exchange_move() does: the connection is paused, and leaves at the end of this turn. */
+int http1_move_to(exchange *e, const weft_request *request, unsigned place);
+
+/** It ends before it leaves. Not moving is fine. */
+void http1_move_cancel(http1_connection *c);
 
 /* http1_answer.c */
 

@@ -1,5 +1,7 @@
 #include "base/mem.h"
-#include "hub/topic_private.h"
+#include "hub/ask.h"
+#include "hub/mirror_private.h"
+#include <assert.h>
 
 enum { CLOCK_EVERY = 256 }; /* subscribers between two looks at the clock */
 
@@ -152,7 +154,6 @@ static bool more_to_reach(topic *t)
 /* Goes on from t->reached; stops at the end of the slice unless told to go through. */
 static void fan_out(topic *t, bool whole)
 {
-    hub *h = t->hub;
     uint64_t end_us = 0;
     uint32_t n = 0;
     topic_hold(t);
@@ -173,6 +174,7 @@ static void fan_out(topic *t, bool whole)
             break;
         }
     }
+    hub *h = t->hub; /* not kept through the loop, which is short of registers */
     list_remove(&t->unfinished);
     if (more_to_reach(t))
         list_append(&h->unfinished, &t->unfinished); /* behind the others, so that each gets its slice */
@@ -227,20 +229,55 @@ static void make_room(topic *t, size_t bytes)
     }
 }
 
-static int append_and_fan_out(topic *t, blob *body, uint64_t except)
+static void begin_fan_out(topic *t)
 {
-    make_room(t, ring_message_bytes(body));
-    int error = ring_append(t, body, except);
-    if (error)
-        return error;
-    waiters_note(t);
-    if (topic_is_unfinished(t) || !t->n_subscribers)
-        return 0;
     t->reached = 0;
     t->round_head = t->head;
     list_append(&t->hub->unfinished, &t->unfinished);
     fan_out(t, false);
+}
+
+int fanout_append(topic *t, blob *body, uint64_t except, uint64_t at_ms)
+{
+    make_room(t, ring_message_bytes(body));
+    int error = ring_append(t, body, except, at_ms);
+    if (error)
+        return error;
+    if (__builtin_expect(t->links != NULL, 0))
+        home_send(t); /* first: other loops fan out meanwhile */
+    waiters_note(t);
+    if (!topic_is_unfinished(t) && t->n_subscribers)
+        begin_fan_out(t);
     return 0;
+}
+
+/* Nobody here may miss a message. */
+static void close_subscribers(topic *t)
+{
+    hub *h = t->hub;
+    while (t->n_subscribers) {
+        h->limit = limit_count(&h->net->limits, LIMIT_RING);
+        h->dropped[WEFT_SLOW_CLOSE]++;
+        peer_close(t->subscribers[0].peer, 1013, STR("too slow for a topic"));
+    }
+}
+
+void fanout_lose(topic *t, uint64_t next)
+{
+    t->hub->counts.n_mirror_gaps += next - t->head;
+    if (topic_is_unfinished(t))
+        fan_out(t, true);
+    if (t->options.slow == WEFT_SLOW_CLOSE)
+        close_subscribers(t);
+    ring_jump(t, next);
+    for (uint32_t i = 0; i < t->n_subscribers;) {
+        peer *p = t->subscribers[i].peer;
+        skip_to(t, &t->subscribers[i], next);
+        serve(t, i, p->rules->max_queued_bytes); /* there may be no next message to tell it with */
+        if (i < t->n_subscribers && t->subscribers[i].peer == p)
+            i++;
+    }
+    waiters_note(t);
 }
 
 /* Nobody is told but the program, and the log. */
@@ -256,6 +293,10 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
 {
     topic *t = hub_find_topic(h, name);
     int error = 0;
+    if (t ? __builtin_expect(t->mirror != NULL, 0) : hub_is_away(h, name)) {
+        assert(!ret_done);
+        return hub_links_publish(h->reach->links, &h->loop->blocks, name, body, except);
+    }
     if (ret_done || (!t && hub_keeps_history(h, name)))
         error = hub_topic(h, name, &t);
     if (!t) {
@@ -266,12 +307,12 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
         return error;
     }
     topic_hold(t);
-    error = append_and_fan_out(t, body, except);
+    error = fanout_append(t, body, except, h->loop->now_ms);
     h->counts.n_published += !error;
     if (error)
         blob_unref(&h->loop->blocks, body);
     else if (ret_done)
-        *ret_done = (publication){topic_cursor_before(t, t->head), t->n_subscribers + t->n_waiters};
+        *ret_done = (publication){topic_cursor_before(t, t->head), t->n_subscribers + t->n_waiters + home_count(t)};
     topic_release(t);
     return error;
 }

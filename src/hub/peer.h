@@ -92,12 +92,15 @@ enum {
     PAUSED_BY_QUEUE = 2,   /* its own queue is at the limit */
     PAUSED_BY_REPLIES = 4, /* too many unsent replies to control frames */
     PAUSED_BY_RATE = 8,    /* it has sent faster than its route allows */
+    PAUSED_BY_ASKED = 16,  /* what it has sent waits for other loops */
 };
 
 /** Peers are many, and few of them have any of this. */
 typedef struct {
     peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
     char *subject;                /* of the client's certificate; owned, NULL for none */
+    struct peer_pending *pending; /* subscriptions that are (subscribe.c); NULL for none */
+    struct peer_asked *asked;     /* its handler's: what other loops are to answer it (transport/protocol_asked.c) */
     char *identity;               /* what presence lists; owned, NULL: not known yet */
     struct program_timer *timers; /* of weft_peer_after(), the latest first; NULL for none */
 } peer_extra;

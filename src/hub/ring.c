@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "hub/topic_private.h"
+#include "hub/mirror_private.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -53,11 +53,11 @@ static int ring_grow(topic *t)
     return 0;
 }
 
-int ring_append(topic *t, blob *body, uint64_t except)
+int ring_append(topic *t, blob *body, uint64_t except, uint64_t at_ms)
 {
     if (t->head - t->first == t->cap && ring_grow(t))
         return -ENOMEM;
-    *topic_message_at(t, t->head++) = (topic_message){.body = body, .except = except, .at_ms = t->hub->loop->now_ms};
+    *topic_message_at(t, t->head++) = (topic_message){.body = body, .except = except, .at_ms = at_ms};
     t->bytes += ring_message_bytes(body);
     return 0;
 }
@@ -94,7 +94,7 @@ int topic_keep_variant(topic *t, uint64_t offset, uint32_t variant, chunk *image
 /* Somebody is yet to get what the history may be done with. Whoever ends this releases the topic, and so trims it. */
 static bool is_needed(const topic *t)
 {
-    return t->n_lagging || topic_is_unfinished(t) || list_linked(&t->waking);
+    return t->n_lagging || topic_is_unfinished(t) || list_linked(&t->waking) || (t->links && home_is_behind(t));
 }
 
 static uint64_t oldest_expires_ms(const topic *t)
@@ -127,9 +127,20 @@ void ring_trim(topic *t)
         drop_images(t, topic_message_at(t, t->images_from));
 }
 
-void ring_free(topic *t)
+static void drop_all(topic *t)
 {
     while (t->first < t->head)
         ring_drop_first(t);
+}
+
+void ring_jump(topic *t, uint64_t next)
+{
+    drop_all(t);
+    t->first = t->head = next;
+}
+
+void ring_free(topic *t)
+{
+    drop_all(t);
     mem_free(t->ring);
 }

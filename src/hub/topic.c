@@ -1,7 +1,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "hub/mirror_private.h"
 #include "hub/presence.h"
-#include "hub/topic_private.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -99,9 +99,13 @@ static uint64_t new_epoch(hub *h)
     return epoch;
 }
 
-static void topic_free(topic *t)
+void topic_free(topic *t)
 {
     hub *h = t->hub;
+    if (t->mirror)
+        mirror_free(t);
+    else if (h->reach)
+        atomic_fetch_sub_explicit(&h->reach->links->n_topics, 1, memory_order_relaxed); /* see may_be_more() */
     loop_cancel(h->loop, &t->clock);
     list_remove(&t->unfinished);
     list_remove(&t->waking);
@@ -113,9 +117,14 @@ static void topic_free(topic *t)
     mem_free(t);
 }
 
+static bool is_awaited(const topic *t)
+{
+    return t->mirror && !list_empty(&t->mirror->awaiters);
+}
+
 static bool nobody_wants(const topic *t)
 {
-    return !t->n_subscribers && !t->n_waiters && !t->holds && !presence_lingers(t);
+    return !t->n_subscribers && !t->n_waiters && !t->holds && !t->links && !is_awaited(t) && !presence_lingers(t);
 }
 
 void topic_wanted(topic *t)
@@ -129,6 +138,8 @@ void topic_wanted(topic *t)
 static void list_idle(topic *t)
 {
     list_node *head = &t->hub->idle, *before = head->prev;
+    if (t->mirror)
+        return; /* it takes no other's place, and goes by itself */
     if (t->first < t->head)
         list_remove(&t->idle);
     if (t->first < t->head || list_linked(&t->idle))
@@ -156,6 +167,8 @@ static void look_at_clock(timer *clock)
 {
     topic *t = CONTAINER(clock, topic, clock);
     ring_trim(t);
+    if (t->mirror && !mirror_clock(t))
+        return;
     if (t->idling)
         list_idle(t);
     if (may_go(t) && t->hub->loop->now_ms >= t->idle_at_ms + TOPIC_LINGER_MS)
@@ -167,7 +180,11 @@ static void look_at_clock(timer *clock)
 /* UINT64_MAX: nothing is. */
 static uint64_t due_ms(const topic *t)
 {
-    return t->idling && t->first == t->head ? t->idle_at_ms + TOPIC_LINGER_MS : ring_expires_ms(t);
+    uint64_t expires_ms = ring_expires_ms(t);
+    if (!t->mirror)
+        return t->idling && t->first == t->head ? t->idle_at_ms + TOPIC_LINGER_MS : expires_ms;
+    uint64_t mirror_ms = mirror_due_ms(t);
+    return mirror_ms < expires_ms ? mirror_ms : expires_ms;
 }
 
 void topic_set_clock(topic *t)
@@ -192,33 +209,48 @@ void topic_release(topic *t)
     topic_set_clock(t);
 }
 
-/* At the limit the topic that nobody has wanted for longest goes. */
+void topic_count_changed(topic *t)
+{
+    if (t->mirror)
+        mirror_changed(t);
+}
+
+/* Several loops count together. Relaxed: the counter limits, and publishes nothing; each takes its place and gives it back when there was none. */
+static bool may_be_more(hub *h)
+{
+    if (!h->reach)
+        return h->topics.n_entries < h->max_topics;
+    _Atomic size_t *n_topics = &h->reach->links->n_topics;
+    bool more = atomic_fetch_add_explicit(n_topics, 1, memory_order_relaxed) < h->max_topics;
+    if (!more)
+        atomic_fetch_sub_explicit(n_topics, 1, memory_order_relaxed);
+    return more;
+}
+
+/* At the limit the topic that nobody has wanted for longest goes, of this loop's. */
 static bool make_room(hub *h)
 {
-    if (h->topics.n_entries < h->max_topics)
+    if (may_be_more(h))
         return true;
     for (list_node *node = h->idle.next; node != &h->idle; node = node->next) {
         topic *t = CONTAINER(node, topic, idle);
         if (may_go(t)) {
             topic_free(t);
-            return true;
+            return may_be_more(h);
         }
     }
     h->limit = limit_count(&h->net->limits, LIMIT_TOPICS);
     return false;
 }
 
-static int topic_new(hub *h, str name, topic **ret_topic)
+static int topic_put(hub *h, str name, topic **ret_topic)
 {
-    if (!make_room(h))
-        return WEFT_E_TOO_LARGE;
     topic *t = mem_zero(sizeof *t + name.len);
     if (!t)
         return -ENOMEM;
     memcpy(t->name, name.at, name.len);
     t->hub = h;
     t->options = options_for(h, name);
-    t->epoch = new_epoch(h);
     t->entry.key = (str){t->name, name.len};
     list_init(&t->waiters);
     if (map_put(&h->topics, &t->entry)) {
@@ -227,6 +259,28 @@ static int topic_new(hub *h, str name, topic **ret_topic)
     }
     *ret_topic = t;
     return 0;
+}
+
+static int home_new(hub *h, str name, topic **ret_topic)
+{
+    if (!make_room(h))
+        return WEFT_E_TOO_LARGE;
+    int error = topic_put(h, name, ret_topic);
+    if (!error)
+        (*ret_topic)->epoch = new_epoch(h);
+    else if (h->reach)
+        atomic_fetch_sub_explicit(&h->reach->links->n_topics, 1, memory_order_relaxed); /* see may_be_more() */
+    return error;
+}
+
+static int mirror_new(hub *h, str name, topic **ret_topic)
+{
+    mirror *m = mem_zero(sizeof *m);
+    int error = m ? topic_put(h, name, ret_topic) : -ENOMEM;
+    if (!error)
+        return mirror_start(*ret_topic, m);
+    mem_free(m);
+    return error;
 }
 
 topic *hub_find_topic(const hub *h, str name)
@@ -240,7 +294,7 @@ int hub_topic(hub *h, str name, topic **ret_topic)
     if (!topic_name_valid(name))
         return WEFT_E_INVALID;
     topic *t = hub_find_topic(h, name);
-    int error = t ? 0 : topic_new(h, name, &t);
+    int error = t ? 0 : hub_is_away(h, name) ? mirror_new(h, name, &t) : home_new(h, name, &t);
     if (error)
         return error;
     t->asked_turn = h->loop->n_wakes;
@@ -263,8 +317,6 @@ bool hub_keeps_history(const hub *h, str name)
     return options_for(h, name).history_messages > 0;
 }
 
-/* ---------------------------------------------------------------------------------------------------------- subscribing */
-
 uint64_t topic_resume(const topic *t, since from, bool *ret_gap)
 {
     *ret_gap = false;
@@ -277,151 +329,6 @@ uint64_t topic_resume(const topic *t, since from, bool *ret_gap)
         return from.at.number;
     *ret_gap = true;
     return t->first;
-}
-
-static int reserve_subscriber(topic *t)
-{
-    if (t->n_subscribers < t->cap_subscribers)
-        return 0;
-    uint32_t cap = t->cap_subscribers ? t->cap_subscribers * 2 : 4;
-    subscriber *more = mem_resize(t->subscribers, cap * sizeof *more);
-    if (!more)
-        return -ENOMEM;
-    t->subscribers = more;
-    t->cap_subscribers = cap;
-    return 0;
-}
-
-/* A peer's array has room at 1, 2, 4, 8, … subscriptions. */
-static int reserve_subscription(peer *p)
-{
-    uint32_t n = p->n_subscriptions;
-    if (n & (n - 1))
-        return 0;
-    subscription *more = mem_resize(p->subscriptions, (n ? n * 2 : 1) * sizeof *more);
-    if (!more)
-        return -ENOMEM;
-    p->subscriptions = more;
-    return 0;
-}
-
-/* The peer's place among the topic's subscribers; false when it has none. */
-static bool find_place(const topic *t, const peer *p, uint32_t *ret_place)
-{
-    for (uint32_t i = 0; i < p->n_subscriptions; i++) {
-        if (p->subscriptions[i].topic == t) {
-            *ret_place = p->subscriptions[i].place;
-            return true;
-        }
-    }
-    return false;
-}
-
-static void add_subscriber(topic *t, peer *p, uint64_t next)
-{
-    t->subscribers[t->n_subscribers] = (subscriber){.peer = p, .next = next, .place = p->n_subscriptions};
-    p->subscriptions[p->n_subscriptions++] = (subscription){t, t->n_subscribers++};
-    t->hub->counts.n_subscriptions++;
-    topic_wanted(t);
-}
-
-/* What was asked for from before now is served like a subscription that lags. */
-static void begin_at(topic *t, subscriber *s, bool gap)
-{
-    if (s->next == t->head && !gap)
-        return;
-    s->gap = gap;
-    s->resuming = true;
-    subscriber_set_lagging(t, s, true);
-    loop_defer(t->hub->loop, &s->peer->task);
-}
-
-int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done)
-{
-    uint32_t place;
-    bool gap;
-    topic *t = hub_find_topic(h, name);
-    if (t && find_place(t, p, &place)) {
-        if (ret_done)
-            *ret_done = (subscribed){t, topic_cursor_before(t, t->subscribers[place].next), false};
-        return 0;
-    }
-    if (p->n_subscriptions >= h->max_subscriptions) {
-        h->limit = limit_count(&h->net->limits, LIMIT_SUBSCRIPTIONS);
-        return WEFT_E_TOO_LARGE;
-    }
-    int error = hub_topic(h, name, &t);
-    if (error)
-        return error;
-    if (reserve_subscriber(t) || reserve_subscription(p))
-        return -ENOMEM;
-    uint64_t next = topic_resume(t, from, &gap);
-    if (from.from == SINCE_NOW && !ret_done && p->ops->begin && p->ops->begin(p, t, next))
-        return -ENOMEM;
-    error = presence_join(t, p);
-    if (error)
-        return error;
-    h->counts.resumes[from.from == SINCE_NOW ? RESUME_NEW : gap ? RESUME_GAP : RESUME_FULL]++;
-    add_subscriber(t, p, next);
-    begin_at(t, &t->subscribers[t->n_subscribers - 1], gap && !ret_done);
-    if (ret_done)
-        *ret_done = (subscribed){t, topic_cursor_before(t, next), gap};
-    return 0;
-}
-
-static void move_subscriber(topic *t, uint32_t from, uint32_t to)
-{
-    subscriber *s = &t->subscribers[to];
-    *s = t->subscribers[from];
-    s->peer->subscriptions[s->place].place = to;
-}
-
-/* Those that a fan-out under way has reached stay in front of those that it has not; so it is two moves, and never a delivery, which could end
- * another peer while this one is ending. */
-static void unsubscribe_place(topic *t, uint32_t place)
-{
-    subscriber *s = &t->subscribers[place];
-    peer *p = s->peer;
-    subscriber_set_lagging(t, s, false);
-    presence_leave(t, p);
-    t->hub->counts.n_subscriptions--;
-
-    subscription *mine = &p->subscriptions[s->place], *my_last = &p->subscriptions[--p->n_subscriptions];
-    *mine = *my_last;
-    mine->topic->subscribers[mine->place].place = s->place;
-
-    if (place < t->reached) {
-        if (place != --t->reached)
-            move_subscriber(t, t->reached, place);
-        place = t->reached;
-    }
-    if (place != --t->n_subscribers)
-        move_subscriber(t, t->n_subscribers, place);
-}
-
-void hub_unsubscribe(hub *h, peer *p, str name)
-{
-    uint32_t place;
-    hub_catch_up(h, p); /* what was published while it was subscribed is still for it */
-    topic *t = hub_find_topic(h, name);
-    if (!t || !find_place(t, p, &place))
-        return;
-    topic_hold(t);
-    unsubscribe_place(t, place);
-    topic_release(t);
-}
-
-void hub_unsubscribe_all(hub *h, peer *p)
-{
-    (void)h;
-    while (p->n_subscriptions) {
-        subscription last = p->subscriptions[p->n_subscriptions - 1];
-        topic_hold(last.topic);
-        unsubscribe_place(last.topic, last.place);
-        topic_release(last.topic);
-    }
-    mem_free(p->subscriptions);
-    p->subscriptions = NULL;
 }
 
 /* ------------------------------------------------------------------------------------------------------------- the hub */
@@ -443,10 +350,20 @@ int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *r
     return error ? error : map_init(&h->sessions);
 }
 
+static void end_topic(topic *t)
+{
+    if (t->mirror)
+        mirror_end(t);
+    if (t->links)
+        home_end(t);
+    topic_free(t);
+}
+
 void hub_done(hub *h)
 {
     for (topic *t; (t = hub_next_topic(h, NULL)) != NULL;)
-        topic_free(t);
+        end_topic(t);
+    hub_unlink(h);
     loop_cancel(h->loop, &h->slice);
     loop_cancel(h->loop, &h->wake_slice);
     loop_undefer(h->loop, &h->wake);

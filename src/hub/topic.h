@@ -61,12 +61,17 @@ typedef struct {
 } subscriber;
 
 typedef struct presence presence;
+typedef struct mirror mirror;
+typedef struct mirror_link mirror_link;
+typedef struct reach reach;
 
 struct topic {
     map_entry entry; /* keyed by the name */
     hub *hub;
+    mirror *mirror;     /* it is one of a topic that is at home on another loop (mirror.h); NULL: it is at home here */
+    mirror_link *links; /* its mirrors on other loops; NULL: none */
     weft_topic_options options;
-    uint64_t epoch;
+    uint64_t epoch;       /* 0: a mirror that nothing has come for */
     topic_message *ring;  /* message n is at n & (cap - 1); its number for clients is n + 1 */
     uint32_t cap;         /* a power of two, or 0 */
     uint64_t first, head; /* offsets of the oldest one kept and of the next one */
@@ -131,10 +136,12 @@ struct hub {
     net *net;
     slots *table;
     weft *app;
-    map topics;
+    reach *reach;                   /* the hubs of the application's other loops (links.h); NULL: there are none */
+    uint64_t links_id;              /* which application's notes it takes; 0: nobody's */
+    map topics;                     /* those at home here, and mirrors */
     const topic_rule *const *rules; /* the application's; the first that matches counts */
-    size_t max_topics;
-    uint32_t max_subscriptions; /* of one peer */
+    size_t max_topics;              /* of all loops together */
+    uint32_t max_subscriptions;     /* of one peer */
     size_t max_sessions;
     list_node unfinished; /* topics whose fan-out goes on in the next turn */
     list_node waking;     /* topics whose waiters are to be woken */
@@ -168,8 +175,12 @@ struct hub {
 /** 0 or -errno. */
 int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *rules);
 
-/** No peer or waiter may be left; topics go. */
+/** No peer, waiter or awaiter may be left; topics go. Other loops may go on: mirrors of what was at home here are told,
+ * as are the homes of mirrors. */
 void hub_done(hub *h);
+
+/** What hub_subscribe() and others answer when the topic's home has to be asked first: nothing was done yet. */
+enum { HUB_PENDING = 2 };
 
 /** True for 1-255 bytes of UTF-8 without control characters. */
 bool topic_name_valid(str name);
@@ -180,14 +191,16 @@ bool topic_event_valid(str event);
 /** True when `pattern`, in which `*` stands for any bytes, matches the whole name. */
 bool topic_pattern_matches(str pattern, str name);
 
-/** The topic of that name, made if it is not there: 0, WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. It stays until the end of
- * this turn at least. */
+/** The topic of that name, made if it is not there: 0, WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (max_topics),
+ * -ENOMEM; for a mirror WEFT_E_FULL or WEFT_E_CLOSED (its home's inbox). It stays until the end of this turn at least.
+ * A mirror may not be ready for who asks (topic_is_ready() of mirror.h): then it has no place to begin at, and
+ * topic_await() says when it has. */
 int hub_topic(hub *h, str name, topic **ret_topic);
 
-/** The topic of that name, or NULL. */
+/** The topic of that name, or NULL; a mirror may not be ready. */
 topic *hub_find_topic(const hub *h, str name);
 
-/** The first topic (after == NULL) or the next, in no order; NULL at the end. */
+/** The first topic (after == NULL) or the next, in no order, mirrors too; NULL at the end. */
 topic *hub_next_topic(const hub *h, const topic *after);
 
 static inline str topic_name(const topic *t)
@@ -234,7 +247,8 @@ static inline chunk *topic_variant_image(const topic *t, uint64_t offset, uint32
 /** Takes the reference, on failure too. 0 or -ENOMEM. */
 int topic_keep_variant(topic *t, uint64_t offset, uint32_t variant, chunk *image);
 
-/** Where somebody who asks for `from` begins: the offset of the next message; *ret_gap when messages in between are gone, or the cursor is foreign. */
+/** Where somebody who asks for `from` of a topic that is ready begins: the offset of the next message; *ret_gap when
+ * messages in between are gone, or the cursor is foreign. */
 uint64_t topic_resume(const topic *t, since from, bool *ret_gap);
 
 /** What came of a subscription. */
@@ -244,25 +258,33 @@ typedef struct {
     bool gap;
 } subscribed;
 
-/** Subscribes, and queues nothing yet: hub_serve() does, and the loop does by itself at the end of the turn. Without ret_done the transport is told of a
- * gap. Subscribed already is 0, and changes nothing (ret_done then tells the subscription's own place).
- * WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (too many; h->limit names it), -ENOMEM. */
+/** Subscribes, and queues nothing yet: hub_serve() does, and the loop does by itself at the end of the turn. Without
+ * ret_done the transport is told of a gap. Subscribed already is 0, and changes nothing (ret_done then tells the
+ * subscription's own place). On a mirror that is not ready the subscription is pending: without ret_done it is made as
+ * soon as it can be, and gets what is published on this loop from now on (a peer whose subscription then fails is
+ * closed: 1013, 1001 when the home has ended, aborted without memory); with ret_done the answer is HUB_PENDING, and
+ * hub_subscribe_await() goes on. WEFT_E_INVALID (the name), WEFT_E_TOO_LARGE (too many; h->limit names it), -ENOMEM;
+ * errors of hub_topic(). */
 int hub_subscribe(hub *h, peer *p, str name, since from, subscribed *ret_done);
 
 /** Queues what the peer's lagging subscriptions have asked for, as far as there is room. */
 void hub_serve(hub *h, peer *p);
 
+/** One that is pending too. */
 void hub_unsubscribe(hub *h, peer *p, str name);
 void hub_unsubscribe_all(hub *h, peer *p);
 
 /** Where a message got its place. */
 typedef struct {
     cursor at;
-    uint32_t n_subscribers; /* waiting polls too */
+    uint32_t n_subscribers; /* waiting polls too; of other loops as they have last told */
 } publication;
 
-/** Publishes to the subscribers of this loop; takes the reference to the blob, on failure too. ret_done may be NULL, and then a topic that nobody wants and
- * that keeps no history is not made. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
+/** Publishes; takes the reference to the blob, on failure too. ret_done may be NULL, and then a topic that nobody wants
+ * and that keeps no history is not made. At home the message is numbered and queued to subscribers of this loop before
+ * this returns. Elsewhere it is handed to the home: order holds for each (loop, topic), WEFT_E_FULL and WEFT_E_CLOSED
+ * are its inbox's, what fails there is counted there, and ret_done must be NULL: hub_publish_ask() (ask.h) is for who
+ * wants to know the place. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
 int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done);
 
 /** Before something else is queued to a peer: what was published to it goes first. */
@@ -287,7 +309,7 @@ struct waiter {
     void (*wake)(waiter *w);
 };
 
-/** Begins to wait at t->head, which must be w->next. */
+/** Begins to wait at t->head, which must be w->next, for a topic that is ready. */
 void topic_wait(topic *t, waiter *w);
 
 /** Not waiting is fine. */

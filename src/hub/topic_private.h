@@ -1,10 +1,11 @@
 /**
- * A topic as its files see it: topic.c lives and looks up, ring.c keeps messages, fanout.c queues them to peers, waiters.c wakes polls.
+ * A topic as its files see it: topic.c lives and looks up, subscribe.c takes and ends subscriptions, ring.c keeps messages, fanout.c queues them to peers,
+ * waiters.c wakes polls.
  */
 #ifndef WEFT_HUB_TOPIC_PRIVATE_H
 #define WEFT_HUB_TOPIC_PRIVATE_H
 
-#include "hub/topic.h"
+#include "hub/mirror.h"
 
 /* topic.c */
 
@@ -27,14 +28,23 @@ void topic_set_clock(topic *t);
 /** True when topics of that name keep history. */
 bool hub_keeps_history(const hub *h, str name);
 
+/** Nobody may use it, want it, or wait for it. */
+void topic_free(topic *t);
+
+/** How many subscribers and polls it has has changed: the home of a mirror is to know. */
+void topic_count_changed(topic *t);
+
 /* ring.c */
 
 size_t ring_message_bytes(const blob *body);
 
 /** Takes the reference to the blob. 0 or -ENOMEM, and then it does not. */
-int ring_append(topic *t, blob *body, uint64_t except);
+int ring_append(topic *t, blob *body, uint64_t except, uint64_t at_ms);
 
 void ring_drop_first(topic *t);
+
+/** Drops everything, and goes on at an offset beyond. */
+void ring_jump(topic *t, uint64_t next);
 
 /** Drops what neither history nor a subscription needs, and images that nobody will ask for again soon. */
 void ring_trim(topic *t);
@@ -53,6 +63,12 @@ static inline bool topic_is_unfinished(const topic *t)
 }
 
 void subscriber_set_lagging(topic *t, subscriber *s, bool lagging);
+
+/** Takes the reference to the blob on success; the topic is held. 0 or -ENOMEM, and then nobody gets it. */
+int fanout_append(topic *t, blob *body, uint64_t except, uint64_t at_ms);
+
+/** On a mirror, which is held: all before `next` that it has not got is lost, and with it what it keeps. */
+void fanout_lose(topic *t, uint64_t next);
 
 /** The timer of hub->slice. */
 void fanout_next_slice(timer *clock);

@@ -14,6 +14,7 @@ void topic_wait(topic *t, waiter *w)
     t->n_waiters++;
     t->hub->counts.n_waiters++;
     list_append(&t->waiters, &w->node);
+    topic_count_changed(t);
 }
 
 static void forget(waiter *w)
@@ -21,6 +22,7 @@ static void forget(waiter *w)
     list_remove(&w->node);
     w->topic->n_waiters--;
     w->topic->hub->counts.n_waiters--;
+    topic_count_changed(w->topic);
     w->topic = NULL;
 }
 

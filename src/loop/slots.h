@@ -22,6 +22,7 @@ typedef enum {
     SLOT_CLOSING, /* a peer that is gone for the program, whose connection is still ending */
     SLOT_EXCHANGE,
     SLOT_TIMER,
+    SLOT_MIRROR, /* of a topic that is at home on another loop (hub/mirror.h) */
 } slot_kind;
 
 enum { SLOTS_MAX = 1 << 24 };

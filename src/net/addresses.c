@@ -10,6 +10,7 @@ enum {
     V4_KEY_BYTES = 4,
     V6_KEY_BYTES = 8, /* a /64 */
     CLIENT_BYTES = 64,
+    FORGET_AT_ONCE = 4,
 };
 
 struct address_use {
@@ -48,8 +49,6 @@ static proxy *proxy_of(const address_use *use)
 
 /* ------------------------------------------------------------------------------------------------------------ memory */
 
-static void forget_old(timer *t);
-
 static void forget(addresses *a, counted *c)
 {
     list_remove(&c->unused);
@@ -58,29 +57,37 @@ static void forget(addresses *a, counted *c)
     mem_free(c);
 }
 
-static void forget_old(timer *t)
+/* A few at a time, but more than can have been added since: so they do not pile up, and nobody waits for a thousand of them. */
+static void forget_old(addresses *a)
 {
-    addresses *a = CONTAINER(t, addresses, forget);
-    for (list_node *node; (node = list_first(&a->unused));) {
+    list_node *node;
+    for (int i = 0; i < FORGET_AT_ONCE && (node = list_first(&a->unused)); i++) {
         counted *oldest = CONTAINER(node, counted, unused);
-        uint64_t age_ms = a->loop->now_ms - oldest->unused_ms;
-        if (age_ms < ADDRESSES_KEPT_MS) {
-            loop_arm_roughly(a->loop, t, ADDRESSES_KEPT_MS - age_ms, forget_old);
+        if (a->now_ms - oldest->unused_ms < ADDRESSES_KEPT_MS)
             return;
-        }
         forget(a, oldest);
     }
+}
+
+static void begin(addresses *a, uint64_t now_ms)
+{
+    pthread_mutex_lock(&a->lock);
+    if (now_ms > a->now_ms)
+        a->now_ms = now_ms;
+}
+
+static void end(addresses *a)
+{
+    pthread_mutex_unlock(&a->lock);
 }
 
 /* It has no connection any more, or never had one. */
 static void keep_unused(addresses *a, counted *c)
 {
-    c->unused_ms = a->loop->now_ms;
+    c->unused_ms = a->now_ms;
     list_append(&a->unused, &c->unused);
     if (++a->n_unused > ADDRESSES_MAX_KEPT)
         forget(a, CONTAINER(list_first(&a->unused), counted, unused));
-    if (!timer_armed(&a->forget))
-        loop_arm_roughly(a->loop, &a->forget, ADDRESSES_KEPT_MS, forget_old);
 }
 
 static void begin_use(addresses *a, counted *c)
@@ -97,27 +104,28 @@ static void end_use(addresses *a, counted *c)
     assert(c->n > 0);
     if (--c->n == 0)
         keep_unused(a, c);
+    forget_old(a);
 }
 
-int addresses_init(addresses *a, loop *l)
+int addresses_init(addresses *a)
 {
     *a = (addresses){
-        .loop = l,
         .max_connections = ADDRESSES_CONNECTIONS,
         .max_connects_per_s = ADDRESSES_CONNECTS_PER_S,
     };
     list_init(&a->unused);
-    return map_init(&a->counted);
+    int error = map_init(&a->counted);
+    return error ? error : -pthread_mutex_init(&a->lock, NULL);
 }
 
 void addresses_done(addresses *a)
 {
-    loop_cancel(a->loop, &a->forget);
     while (!list_empty(&a->unused))
         forget(a, CONTAINER(list_first(&a->unused), counted, unused));
     assert(a->counted.n_entries == 0);
     map_done(&a->counted);
     networks_done(&a->proxies);
+    pthread_mutex_destroy(&a->lock);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- counting */
@@ -135,6 +143,7 @@ static counted *find(addresses *a, const ip_address *ip)
     map_entry *entry = map_get(&a->counted, key);
     if (entry)
         return CONTAINER(entry, counted, entry);
+    forget_old(a);
     counted *c = mem_zero(sizeof *c);
     if (!c)
         return NULL;
@@ -150,17 +159,16 @@ static counted *find(addresses *a, const ip_address *ip)
 
 static admission refuse(const addresses *a, counted *c, limit_id limit)
 {
-    uint64_t now_ms = a->loop->now_ms;
-    admission result = {WEFT_E_FULL, limit, !c->told_ms || now_ms - c->told_ms >= LIMIT_TELL_MS};
+    admission result = {WEFT_E_FULL, limit, !c->told_ms || a->now_ms - c->told_ms >= LIMIT_TELL_MS};
     if (result.tell)
-        c->told_ms = now_ms;
+        c->told_ms = a->now_ms;
     return result;
 }
 
 static bool too_fast(const addresses *a, counted *c)
 {
     bucket one_more;
-    bucket_leak(&c->connects, a->max_connects_per_s, a->loop->now_ms);
+    bucket_leak(&c->connects, a->max_connects_per_s, a->now_ms);
     one_more = c->connects;
     bucket_fill(&one_more, 1);
     if (bucket_wait_ms(&one_more, a->max_connects_per_s))
@@ -185,16 +193,9 @@ static admission admit_proxy(const struct sockaddr_storage *from, address_use **
     return (admission){0};
 }
 
-admission addresses_admit(addresses *a, const struct sockaddr_storage *from, address_use **ret_use)
+static admission admit_counted(addresses *a, const ip_address *ip, address_use **ret_use)
 {
-    ip_address ip;
-    bool has_ip = ip_of_socket(from, &ip);
-    *ret_use = NULL;
-    if (has_ip ? networks_have(&a->proxies, &ip) : a->proxies.has_unix)
-        return admit_proxy(from, ret_use);
-    if (!has_ip || is_exempt(a, &ip))
-        return (admission){0};
-    counted *c = find(a, &ip);
+    counted *c = find(a, ip);
     if (!c)
         return (admission){.error = -ENOMEM};
     if (c->n >= a->max_connections)
@@ -206,15 +207,37 @@ admission addresses_admit(addresses *a, const struct sockaddr_storage *from, add
     return (admission){0};
 }
 
-void addresses_leave(addresses *a, address_use *use)
+admission addresses_admit(addresses *a, uint64_t now_ms, const struct sockaddr_storage *from, address_use **ret_use)
+{
+    ip_address ip;
+    bool has_ip = ip_of_socket(from, &ip);
+    *ret_use = NULL;
+    if (has_ip ? networks_have(&a->proxies, &ip) : a->proxies.has_unix)
+        return admit_proxy(from, ret_use);
+    if (!has_ip || is_exempt(a, &ip))
+        return (admission){0};
+    begin(a, now_ms);
+    admission result = admit_counted(a, &ip, ret_use);
+    end(a);
+    return result;
+}
+
+static void leave_counted(addresses *a, uint64_t now_ms, counted *c)
+{
+    begin(a, now_ms);
+    end_use(a, c);
+    end(a);
+}
+
+void addresses_leave(addresses *a, uint64_t now_ms, address_use *use)
 {
     if (!use)
         return;
     if (!use->is_proxy) {
-        end_use(a, counted_of(use));
+        leave_counted(a, now_ms, counted_of(use));
         return;
     }
-    addresses_speak_for_nobody(a, use);
+    addresses_speak_for_nobody(a, now_ms, use);
     mem_free(proxy_of(use));
 }
 
@@ -239,25 +262,18 @@ static void put_client(const named_client *who, char ret_text[CLIENT_BYTES])
         snprintf(ret_text + len, CLIENT_BYTES - (size_t)len, ":%d", who->port);
 }
 
-void addresses_speak_for_nobody(addresses *a, address_use *use)
+void addresses_speak_for_nobody(addresses *a, uint64_t now_ms, address_use *use)
 {
     proxy *p = proxy_of(use);
     if (p->client)
-        end_use(a, p->client);
+        leave_counted(a, now_ms, p->client);
     p->client = NULL;
     p->text[0] = '\0';
 }
 
-admission addresses_speak_for(addresses *a, address_use *use, const named_client *who)
+static admission speak_for_counted(addresses *a, const ip_address *ip, proxy *p)
 {
-    proxy *p = proxy_of(use);
-    addresses_speak_for_nobody(a, use);
-    if (who) {
-        put_client(who, p->text);
-        if (is_exempt(a, &who->ip))
-            return (admission){0};
-    }
-    counted *c = find(a, who ? &who->ip : &p->own);
+    counted *c = find(a, ip);
     if (!c)
         return (admission){.error = -ENOMEM};
     if (c->n >= a->max_connections)
@@ -265,4 +281,19 @@ admission addresses_speak_for(addresses *a, address_use *use, const named_client
     begin_use(a, c);
     p->client = c;
     return (admission){0};
+}
+
+admission addresses_speak_for(addresses *a, uint64_t now_ms, address_use *use, const named_client *who)
+{
+    proxy *p = proxy_of(use);
+    addresses_speak_for_nobody(a, now_ms, use);
+    if (who) {
+        put_client(who, p->text);
+        if (is_exempt(a, &who->ip))
+            return (admission){0};
+    }
+    begin(a, now_ms);
+    admission result = speak_for_counted(a, who ? &who->ip : &p->own, p);
+    end(a);
+    return result;
 }

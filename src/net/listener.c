@@ -157,7 +157,7 @@ static void refuse(listener *l, int fd, const struct sockaddr_storage *from, con
 static void take(listener *l, int fd, const struct sockaddr_storage *from)
 {
     address_use *use;
-    admission admitted = addresses_admit(&l->net->addresses, from, &use);
+    admission admitted = addresses_admit(l->net->addresses, l->net->loop->now_ms, from, &use);
     if (admitted.error) {
         refuse(l, fd, from, &admitted);
         return;

@@ -78,11 +78,18 @@ int net_init(net *n, loop *l, const logger *log)
     list_init(&n->stalled);
     list_init(&n->lingering);
     list_init(&n->dead);
-    int error = addresses_init(&n->addresses, l);
+    n->addresses = &n->own_addresses;
+    int error = addresses_init(n->addresses);
     if (error)
         return error;
     n->received = mem_new(NET_RECEIVE_BYTES);
     return n->received ? 0 : -ENOMEM;
+}
+
+void net_share_addresses(net *n, const net *first)
+{
+    addresses_done(&n->own_addresses);
+    n->addresses = first->addresses;
 }
 
 void net_cut_lingering(net *n)
@@ -98,7 +105,8 @@ void net_done(net *n)
     flush_dirty(&n->flush); /* what was ended just now lingers then */
     net_cut_lingering(n);
     free_dead(n);
-    addresses_done(&n->addresses);
+    if (n->addresses == &n->own_addresses)
+        addresses_done(n->addresses);
     loop_undefer(n->loop, &n->flush);
     loop_cancel(n->loop, &n->tick);
     chunk_unref(&n->loop->blocks, n->cork);

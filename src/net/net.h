@@ -39,7 +39,8 @@ typedef struct {
     loop_task flush;
     timer tick;
     uint32_t write_timeout_ms;
-    addresses addresses;          /* whom connections come from */
+    addresses *addresses;         /* whom connections come from; one for all loops of an application */
+    addresses own_addresses;      /* that, unless it is another's */
     limits limits;                /* that clients have reached */
     uint64_t handshake_turn;      /* which turn it is, by loop->n_wakes */
     uint64_t handshake_us;        /* and the time that it gave to handshakes */
@@ -50,6 +51,9 @@ typedef struct {
 
 /** 0 or -errno. The logger is borrowed. */
 int net_init(net *n, loop *l, const logger *log);
+
+/** From now on connections are counted with those of `first`, which outlives this one. Before there is a connection. */
+void net_share_addresses(net *n, const net *first);
 
 /** No stream may be left but lingering and dead ones, which are closed. */
 void net_done(net *n);

@@ -12,16 +12,11 @@ enum { MAX_RECEIVES = 8 }; /* of one large frame in one turn */
 
 /* --------------------------------------------------------------------------------------------------- life and death */
 
-/* Leaves the loop and closes the descriptor; the memory goes at the end of the turn, as the stack may still use it. */
-void stream_close(stream *s)
+void stream_unhook(stream *s)
 {
     net *n = s->net;
-    if (s->closed)
-        return;
     s->closed = true;
     loop_unwatch(n->loop, &s->source);
-    close(s->source.fd);
-    addresses_leave(&n->addresses, s->base.use);
     s->base.use = NULL;
     stream_forget_queued(s);
     n->n_streams--;
@@ -29,6 +24,17 @@ void stream_close(stream *s)
     list_remove(&s->waiting);
     list_append(&n->dead, &s->waiting);
     loop_defer(n->loop, &n->flush);
+}
+
+void stream_close(stream *s)
+{
+    net *n = s->net;
+    address_use *use = s->base.use;
+    if (s->closed)
+        return;
+    stream_unhook(s);
+    close(s->source.fd);
+    addresses_leave(n->addresses, n->loop->now_ms, use);
 }
 
 void stream_unread_free(stream *s)

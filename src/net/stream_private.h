@@ -1,6 +1,6 @@
 /**
  * A stream as its files see it: stream.c lives and reads, stream_write.c writes, stream_tls.c does both with TLS in between, net.c does what streams
- * have in common.
+ * have in common, stream_move.c takes one from loop to loop.
  */
 #ifndef WEFT_NET_STREAM_PRIVATE_H
 #define WEFT_NET_STREAM_PRIVATE_H
@@ -16,7 +16,10 @@ static inline stream *stream_of(sink *s)
 
 /* stream.c */
 
-/** Leaves the loop and closes the descriptor; the memory goes at the end of the turn, as the stack may still use it. */
+/** Leaves the loop, with the descriptor as it is; the memory goes at the end of the turn, as the stack may still use it. */
+void stream_unhook(stream *s);
+
+/** The same, and closes the descriptor. */
 void stream_close(stream *s);
 
 /** The connection is lost: tells the owner, unless it has let go. */

@@ -99,9 +99,7 @@ tls_session *tls_session_new(tls_context *c, tls_buffers *shared)
         mem_free(t);
         return NULL;
     }
-    t->shared = shared;
-    BIO_up_ref(shared->bio);
-    SSL_set_bio(t->ssl, shared->bio, shared->bio);
+    tls_session_arrive(t, shared);
     SSL_set_info_callback(t->ssl, on_info);
     return t;
 }
@@ -112,6 +110,23 @@ void tls_session_free(tls_session *t)
         return;
     SSL_free(t->ssl);
     mem_free(t);
+}
+
+/* OpenSSL keeps half a record in memory of its own, which goes along. */
+void tls_session_leave(tls_session *t)
+{
+    assert(t->input.len == 0 && t->shared->out.len == 0);
+    if (t->shared->current == t)
+        t->shared->current = NULL;
+    t->shared = NULL;
+    SSL_set_bio(t->ssl, NULL, NULL);
+}
+
+void tls_session_arrive(tls_session *t, tls_buffers *shared)
+{
+    t->shared = shared;
+    BIO_up_ref(shared->bio);
+    SSL_set_bio(t->ssl, shared->bio, shared->bio);
 }
 
 /* --------------------------------------------------------------------------------------------------- reading and writing */

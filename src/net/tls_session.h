@@ -56,6 +56,12 @@ tls_session *tls_session_new(tls_context *c, tls_buffers *shared);
 /** `unsent` must be gone. NULL is fine. */
 void tls_session_free(tls_session *t);
 
+/** It leaves its loop: nothing in it belongs to that any more. Between two calls, with no input left. */
+void tls_session_leave(tls_session *t);
+
+/** It goes on on another, with what the connections there share. */
+void tls_session_arrive(tls_session *t, tls_buffers *shared);
+
 /** Does the handshake, and puts what was decrypted to `at`, as long as there is input and room. What is to be sent for it is added to shared->out. */
 tls_status tls_session_read(tls_session *t, char *at, size_t room, size_t *ret_len);
 

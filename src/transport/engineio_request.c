@@ -164,11 +164,13 @@ static void refuse(exchange *e, int code, bool upgrade)
         engineio_refuse(e, (engineio_error)code, (str){NULL, 0});
 }
 
-/* Reads a request and judges it. False: it was refused. */
+/* Reads a request and judges it. False: it was refused, or went to the loop of its session, where it is judged. */
 static bool inquire(inquiry *q, exchange *e, const weft_request *request, void *route, bool upgrade)
 {
     *q = (inquiry){.route = route, .hub = e->context, .upgrade = upgrade};
     read_sid(q, request);
+    if (session_follow(e, request, q->sid))
+        return false;
     int code = judge(q, request);
     if (code >= 0)
         refuse(e, code, upgrade);

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "http/conditions.h"
+#include "hub/mirror.h"
 #include "proto/form.h"
 #include "transport/encoding.h"
 #include "transport/topics_route.h"
@@ -10,6 +11,7 @@
 enum {
     FIELDS_BYTES = CURSOR_BYTES + 64,
     TAIL_BYTES = CURSOR_BYTES + 48,
+    EARLY_TAGS_BYTES = 8 * CURSOR_BYTES,
 };
 
 /* ------------------------------------------------------------------------------------------------ what is asked for */
@@ -246,18 +248,28 @@ static void answer(exchange *e, const place *at)
     exchange_answer(e, &whole);
 }
 
-/* The client has what the topic's cursor stands for. One that asks for what came after an older place has not,
- * whatever its cache says. */
+/* One that asks for what came after an older place than the topic's cursor has not got what that stands for, whatever
+ * its cache says. */
+static bool may_be_known(const place *at, since from)
+{
+    return !at->gap && (at->next == at->topic->head || from.from == SINCE_START);
+}
+
+/* The topic's cursor as an ETag. */
+static str put_etag(const topic *t, char ret_etag[CURSOR_BYTES + 2])
+{
+    size_t len = 1 + cursor_put(topic_cursor_before(t, t->head), ret_etag + 1);
+    ret_etag[0] = ret_etag[len] = '"';
+    return (str){ret_etag, len + 1};
+}
+
+/* The client has what the topic's cursor stands for. */
 static bool is_known(const weft_request *request, const place *at, since from)
 {
-    char etag[CURSOR_BYTES + 2] = "\"";
-    if (at->gap || (at->next != at->topic->head && from.from != SINCE_START))
+    char etag[CURSOR_BYTES + 2];
+    if (!may_be_known(at, from) || !weft_request_header(request, "If-None-Match").at)
         return false;
-    if (!weft_request_header(request, "If-None-Match").at)
-        return false;
-    size_t len = 1 + cursor_put(topic_cursor_before(at->topic, at->topic->head), etag + 1);
-    etag[len++] = '"';
-    return conditions_check(request, &(representation){.etag = {etag, len}}) == 304;
+    return conditions_check(request, &(representation){.etag = put_etag(at->topic, etag)}) == 304;
 }
 
 static void answer_known(exchange *e, const topic *t)
@@ -320,6 +332,126 @@ static void wait_for(exchange *e, topic *t, uint32_t wait_ms)
     e->ops->wait(e, wait_ms);
 }
 
+/* ---------------------------------------------------------------------------------------------------- not ready yet */
+
+/* A poll of a topic that is at home on another loop, and not ready on this one: few, and not for long. */
+typedef struct {
+    awaiter awaiter;
+    exchange *exchange;
+    uint64_t until_ms; /* it waits; 0: it does not */
+    bool from_now;
+    uint16_t tags_len;
+    char tags[]; /* of If-None-Match: the request is gone when they are looked at */
+} early_poll;
+
+/* As conditions_check() compares them. */
+static bool names_tag(str tags, str etag)
+{
+    str tag;
+    while (http1_list_next(&tags, &tag)) {
+        bool weak = str_begins_nocase(tag, STR("W/"));
+        if (str_equal(tag, STR("*")) || str_equal(weak ? (str){tag.at + 2, tag.len - 2} : tag, etag))
+            return true;
+    }
+    return false;
+}
+
+static bool is_known_early(const early_poll *p, const place *at, since from)
+{
+    char etag[CURSOR_BYTES + 2];
+    return may_be_known(at, from) && names_tag((str){p->tags, p->tags_len}, put_etag(at->topic, etag));
+}
+
+static void early_forget(exchange *e)
+{
+    early_poll *p = e->held_state;
+    topic_stop_awaiting(&p->awaiter);
+    mem_free(p);
+}
+
+static void early_is_late(exchange *e)
+{
+    topics_refuse_for_now(e, "the topic is not ready yet");
+}
+
+static void early_drain(exchange *e)
+{
+    topics_refuse_for_now(e, "the server is stopping");
+}
+
+static const held_ops early_ops = {
+    .forget = early_forget,
+    .late = early_is_late,
+    .drain = early_drain,
+    .answers_half = true,
+};
+
+/* Of one that is to wait for a message: nobody waits for a client that has ended its side. */
+static const held_ops early_waiting_ops = {.forget = early_forget, .late = early_is_late, .drain = early_drain};
+
+/* The poll goes on as one that found the topic ready. Whoever asks from now on gets where that is by now. */
+static void serve_early(early_poll *p, topic *t)
+{
+    exchange *e = p->exchange;
+    uint64_t now_ms = t->hub->loop->now_ms;
+    since from = p->from_now ? (since){.from = SINCE_NOW} : p->awaiter.from;
+    place at = place_of(t, from);
+    if (p->until_ms <= now_ms || !nothing_new(&at)) {
+        if (!p->until_ms && is_known_early(p, &at, from))
+            answer_known(e, t);
+        else
+            answer(e, &at);
+        return;
+    }
+    uint32_t wait_ms = (uint32_t)(p->until_ms - now_ms);
+    e->held = NULL;
+    mem_free(p);
+    wait_for(e, t, wait_ms);
+}
+
+static void early_ready(awaiter *a, topic *t, int error)
+{
+    early_poll *p = CONTAINER(a, early_poll, awaiter);
+    exchange *e = p->exchange;
+    if (error)
+        topics_refuse_error(e, e->context, error);
+    else
+        serve_early(p, t);
+}
+
+/* Tags that are longer than a list of cursors would be are none of ours. */
+static str asked_tags(const weft_request *request)
+{
+    str tags = weft_request_header(request, "If-None-Match");
+    return tags.len <= EARLY_TAGS_BYTES ? tags : (str){NULL, 0};
+}
+
+static void await_topic(exchange *e, const weft_request *request, topic *t, uint32_t wait_ms)
+{
+    str tags = asked_tags(request);
+    since from = asked_since(request);
+    early_poll *p = mem_new(sizeof *p + tags.len);
+    if (!p) {
+        topics_refuse(e, 503, "the server is out of memory");
+        return;
+    }
+    *p = (early_poll){
+        .awaiter.ready = early_ready,
+        .exchange = e,
+        .until_ms = wait_ms ? t->hub->loop->now_ms + wait_ms : 0,
+        .from_now = from.from == SINCE_NOW,
+        .tags_len = (uint16_t)(wait_ms ? 0 : tags.len),
+    };
+    if (p->tags_len)
+        memcpy(p->tags, tags.at, tags.len);
+    topic_await(t, from, &p->awaiter);
+    e->held = wait_ms ? &early_waiting_ops : &early_ops;
+    e->held_state = p;
+    e->ops->wait(e, TOPICS_ANSWER_MS);
+}
+
+/* ---------------------------------------------------------------------------------------------------------- serving */
+
 void poll_serve(exchange *e, const weft_request *request, str name, uint32_t max_wait_ms)
 {
     hub *h = e->context;
@@ -335,9 +467,13 @@ void poll_serve(exchange *e, const weft_request *request, str name, uint32_t max
         return;
     }
     since from = asked_since(request);
-    place at = place_of(t, from);
     if (from.from == SINCE_NOW)
         wait_ms = 0;
+    if (!topic_is_ready(t, from)) {
+        await_topic(e, request, t, (uint32_t)wait_ms);
+        return;
+    }
+    place at = place_of(t, from);
     if (wait_ms && nothing_new(&at))
         wait_for(e, t, (uint32_t)wait_ms);
     else if (!wait_ms && is_known(request, &at, from))

@@ -33,6 +33,9 @@ int64_t poll_wait_ms(const weft_request *request, uint32_t max_ms);
  * The ETag is the cursor. A short poll is answered with 304 when If-None-Match names the topic's cursor, and what was
  * asked for comes after that (or is all that is kept: `since=start`). A long poll never is: nothing new is what it
  * waits for, and an empty answer tells that it may ask again.
+ *
+ * A topic that is at home on another loop, and not ready on this one, is awaited first: at most TOPICS_ANSWER_MS, and
+ * then, or when the server stops, the answer is 503 with Retry-After.
  */
 void poll_serve(exchange *e, const weft_request *request, str topic, uint32_t max_wait_ms);
 

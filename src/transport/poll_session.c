@@ -1,6 +1,7 @@
 #include "transport/poll_session.h"
 
 #include "base/mem.h"
+#include "hub/mirror.h"
 #include "transport/poll.h"
 #include "transport/poll_queue.h"
 #include "transport/topics_route.h"
@@ -29,6 +30,7 @@ typedef struct {
     uint32_t wait_ms;  /* of the last poll, never 0 */
     bool gap;          /* the next answer tells of one */
     bool notify;       /* the hub waits for room in the queue */
+    bool opening;      /* its first answer waits for its subscription */
 } poll_session;
 
 static const peer_ops poll_session_ops;
@@ -57,6 +59,7 @@ static bool tells_place(const poll_session_kind *kind)
 /* ------------------------------------------------------------------------------------------------------------- life */
 
 static void lease_over(timer *t);
+static int poll_session_gap(peer *p, topic *t, uint64_t next);
 
 static void begin_lease(poll_session *s)
 {
@@ -253,7 +256,7 @@ static void answer_task(loop_task *task)
 
 static void answer_soon(poll_session *s)
 {
-    if (s->waiting)
+    if (s->waiting && !s->opening)
         loop_defer(loop_of(s), &s->task);
 }
 
@@ -262,9 +265,21 @@ static void wait_is_over(timer *t)
     answer_waiting(CONTAINER(t, poll_session, clock));
 }
 
+/* The session goes with the request that opens it: its client could not go on with it. */
+static void refuse_opening(poll_session *s, const char *sentence)
+{
+    if (s->waiting)
+        topics_refuse_for_now(s->waiting, sentence);
+    peer_abort(&s->peer);
+}
+
 static void held_drain(exchange *e)
 {
-    answer_waiting(e->held_state);
+    poll_session *s = e->held_state;
+    if (s->opening)
+        refuse_opening(s, "the server is stopping");
+    else
+        answer_waiting(s);
 }
 
 /* It was answered, or its client went. */
@@ -305,6 +320,86 @@ void poll_session_begin(peer *p, exchange *e)
         wait_for(session_of(p), e, 0);
 }
 
+/* ---------------------------------------------------------------------------------------------------------- opening */
+
+/* A subscription that is pending. */
+typedef struct {
+    subscribing base;
+    poll_session *session;
+} opening;
+
+static void opening_is_over(timer *t)
+{
+    refuse_opening(CONTAINER(t, poll_session, clock), "the topic is not ready yet");
+}
+
+static void begin_at(poll_session *s, const subscribed *done)
+{
+    if (done->gap)
+        poll_session_gap(&s->peer, done->topic, done->at.number);
+    hub_serve(s->peer.hub, &s->peer);
+}
+
+static void refuse_opened(poll_session *s, int error)
+{
+    if (s->waiting)
+        topics_refuse_error(s->waiting, s->peer.hub, error);
+    peer_abort(&s->peer);
+}
+
+/* The client may have gone meanwhile; then the session waits for its lease to end. One that the program has
+ * unsubscribed has no place. */
+static void opening_done(subscribing *pending, int error, const subscribed *done)
+{
+    poll_session *s = CONTAINER(pending, opening, base)->session;
+    mem_free(CONTAINER(pending, opening, base));
+    s->opening = false;
+    if (s->peer.leaving)
+        return;
+    if (error && error != -ECANCELED) {
+        refuse_opened(s, error);
+        return;
+    }
+    if (!error)
+        begin_at(s, done);
+    if (!s->waiting || s->peer.leaving)
+        return;
+    loop_cancel(loop_of(s), &s->clock);
+    answer_soon(s);
+}
+
+/* 0, or an error of hub_subscribe_await(). */
+static int await_subscription(poll_session *s, str name, since from)
+{
+    opening *o = mem_zero(sizeof *o);
+    if (!o)
+        return -ENOMEM;
+    o->session = s;
+    o->base.done = opening_done;
+    int error = hub_subscribe_await(s->peer.hub, &s->peer, name, from, &o->base);
+    if (error)
+        mem_free(o);
+    s->opening = !error;
+    return error;
+}
+
+int poll_session_begin_with(peer *p, exchange *e, str name, since from)
+{
+    poll_session *s = session_of(p);
+    subscribed done;
+    int error = hub_subscribe(p->hub, p, name, from, &done);
+    if (error == HUB_PENDING)
+        error = await_subscription(s, name, from);
+    else if (!error)
+        begin_at(s, &done);
+    if (error)
+        return error;
+    poll_session_begin(p, e);
+    if (s->opening)
+        loop_arm(loop_of(s), &s->clock, TOPICS_ANSWER_MS, opening_is_over);
+    return 0;
+}
+
 /* ----------------------------------------------------------------------------------------------------------- asking */
 
 static bool read_number(str text, uint64_t *ret_number)
@@ -319,10 +414,9 @@ static bool read_number(str text, uint64_t *ret_number)
     return text.len > 0;
 }
 
-static poll_session *find_session(const hub *h, const poll_session_kind *kind, const weft_request *request)
+static poll_session *find_session(const hub *h, const poll_session_kind *kind, str id)
 {
-    char room[POLL_ASKED_BYTES];
-    const session *found = session_find(h, poll_asked(request, "session", room), kind->route);
+    const session *found = session_find(h, id, kind->route);
     bool polls = found && found->peer->ops == &poll_session_ops;
     return polls ? session_of(found->peer) : NULL;
 }
@@ -359,7 +453,10 @@ void poll_session_poll(hub *h, const poll_session_kind *kind, exchange *e, const
 {
     char room[POLL_ASKED_BYTES];
     uint64_t ack;
-    poll_session *s = find_session(h, kind, request);
+    str id = poll_asked(request, "session", room);
+    if (session_follow(e, request, id))
+        return;
+    poll_session *s = find_session(h, kind, id);
     int64_t wait_ms = asked_wait_ms(kind, request);
     if (!s) {
         refuse_gone(e);

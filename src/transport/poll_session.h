@@ -30,7 +30,13 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
  * left already is told as such. */
 void poll_session_begin(peer *p, exchange *e);
 
-/** A later poll: finds the session by the request's `session`, and answers now or later; 404 when there is none. 400
+/** The same for one whose answers say where a topic stands: subscribes it, and answers when that has been done. A topic
+ * that is at home on another loop, and not ready on this one, is awaited for TOPICS_ANSWER_MS at most; then, or when it
+ * cannot be had, the request is refused and the peer aborted. 0, or an error of hub_subscribe(), and then the caller
+ * answers and aborts. */
+int poll_session_begin_with(peer *p, exchange *e, str topic, since from);
+
+/** A later poll: finds the session by the request's `session`, on another loop too, and answers now or later; 404 when there is none. 400
  * for a `wait` that is no number, and for an `ack` that is neither the last answer's nor, while that is kept, the one
  * before; the session goes on. */
 void poll_session_poll(hub *h, const poll_session_kind *kind, exchange *e, const weft_request *request);

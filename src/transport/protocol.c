@@ -165,13 +165,13 @@ static void refuse_fast(exchange *e, uint64_t wait_ms, size_t n_taken)
 }
 
 /* There is no room for what the rest would cause. */
-static void refuse_rest(exchange *e, size_t n_taken)
+static void refuse_rest(exchange *e, const peer *p, size_t n_taken)
 {
     char body[256];
-    int len = snprintf(
-        body, sizeof body,
-        "{\"error\":\"the client has to fetch what waits for it first (option: max_queued_bytes)\",\"taken\":%zu}",
-        n_taken);
+    const char *why = talk_asks_too_much(p)
+                          ? "the server has too much to do"
+                          : "the client has to fetch what waits for it first (option: max_queued_bytes)";
+    int len = snprintf(body, sizeof body, "{\"error\":\"%s\",\"taken\":%zu}", why, n_taken);
     exchange_answer(e, &(http_answer){.status = 503, .type = STR("application/json"), .body = {body, (size_t)len}});
 }
 
@@ -186,7 +186,7 @@ static void take_text(exchange *e, peer *p, char *text, size_t len)
     else if (peer_rate_wait_ms(p))
         refuse_fast(e, peer_rate_wait_ms(p), n_taken);
     else
-        refuse_rest(e, n_taken);
+        refuse_rest(e, p, n_taken);
 }
 
 /* What the client sends to a session. The text is copied, as reading it writes to it. */
@@ -213,6 +213,8 @@ void protocol_post(exchange *e, const weft_request *request, void *user)
     const topics_route *route = user;
     char room[POLL_ASKED_BYTES];
     str id = poll_asked(request, "session", room);
+    if (session_follow(e, request, id))
+        return;
     const session *found = id.at ? session_find(e->context, id, route) : NULL;
     if (!found) {
         refuse_gone(e);

@@ -10,17 +10,22 @@
  *     socketio_room.c        rooms, and who is meant by some of them
  *     socketio_emit.c        packets: to one socket, and encoded once for many
  *     socketio_log.c         what recovery needs: the packets of late, the sockets that may come back
+ *     socketio_log_record.c  likewise, when such a socket goes to another loop
  *     socketio_bridge.c      a room and a topic as one channel
+ *     socketio_loops.c       what travels when there are several loops (socketio_loops.h)
+ *     socketio_return.c      likewise: who comes back on another loop than before
  *
- *  route ── namespaces by name ── sockets[] ──▶ client ──▶ engineio_session
- *                   │  rooms by name ── members[] ──▶ socket
- *                   └─ log (with recovery)
+ *  route ── of each loop: namespaces by name ── sockets[] ──▶ client ──▶ engineio_session
+ *                              │  rooms by name ── members[] ──▶ socket
+ *                              └─ log (with recovery)
  *
- * Everything belongs to one loop.
+ * A route is shared and does not change while it runs. All else belongs to one loop: a client and its sockets, and a namespace, which is there once on each loop that
+ * has sockets in it.
  */
 #ifndef WEFT_TRANSPORT_SOCKETIO_H
 #define WEFT_TRANSPORT_SOCKETIO_H
 
+#include "hub/links.h"
 #include "proto/socketio.h"
 #include "transport/engineio.h"
 
@@ -32,6 +37,9 @@ typedef struct socketio_room socketio_room;
 typedef struct socketio_log socketio_log;
 typedef struct socketio_acks socketio_acks;
 typedef struct socketio_bridge socketio_bridge;
+typedef struct socketio_loops socketio_loops;
+
+enum { SOCKETIO_ID_BYTES = SESSION_RANDOM_CHARS }; /* of a socket's id, and of its pid: base64url, 120 random bits */
 
 /** Callbacks of the namespaces whose name matches. */
 typedef struct socketio_rules socketio_rules;
@@ -43,6 +51,12 @@ struct socketio_rules {
     void (*event)(weft_peer, const weft_socketio_event *);
 };
 
+/** What a route has on one loop. */
+typedef struct {
+    map namespaces;        /* that exist there */
+    socketio_loops *loops; /* what reaches the others (socketio_loops.h); NULL: there are none */
+} socketio_local;
+
 struct socketio_route {
     engineio_route engine; /* first */
     socketio_route *next;  /* of the application's */
@@ -51,10 +65,16 @@ struct socketio_route {
     socketio_bridge *bridges;
     uint32_t connect_timeout_ms, recovery_ms;
     size_t recovery_messages, recovery_bytes;
-    map namespaces; /* that exist */
-    hub *hub;       /* set when the first client comes */
-    uint32_t refs;  /* one for each path that it serves, one of the application */
+    socketio_local *locals; /* of each loop, by the number of its hub */
+    socketio_local alone;   /* what they are with one loop */
+    uint32_t n_locals;
+    uint32_t refs; /* one for each path that it serves, one of the application */
 };
+
+static inline socketio_local *socketio_local_of(const socketio_route *route, const hub *h)
+{
+    return __builtin_expect(h->reach != NULL, 0) ? &route->locals[h->reach->number] : route->locals;
+}
 
 /** A connection, in all its namespaces. */
 struct socketio_client {
@@ -87,16 +107,20 @@ struct socketio_socket {
         char *auth;                 /* until it is settled; NULL: the client sent none */
         struct socketio_owed *owed; /* from then on: what its client waits for; NULL for none */
     };
-    uint32_t place; /* in nsp->sockets */
-    uint32_t mark;  /* the namespace's round that it was last met in */
+    union {
+        uint32_t place;     /* in nsp->sockets */
+        uint32_t n_refused; /* before: loops that do not know it */
+    };
+    uint32_t mark; /* the namespace's round that it was last met in */
     uint16_t n_rooms;
-    char id[SESSION_ID_BYTES + 1]; /* and a NUL, as programs get it */
+    char id[SOCKETIO_ID_BYTES + 1]; /* and a NUL, as programs get it */
     bool admitted : 1, recovered : 1;
-    bool settled : 1; /* `open` was called, and what it may ask for is gone */
+    bool returning : 1; /* other loops were asked whether they know it */
+    bool settled : 1;   /* `open` was called, and what it may ask for is gone */
 
     /* There only with recovery: */
-    uint64_t logged;            /* the log's offset when it joined */
-    char pid[SESSION_ID_BYTES]; /* private */
+    uint64_t logged;             /* the log's offset when it joined */
+    char pid[SOCKETIO_ID_BYTES]; /* private */
 };
 
 typedef struct {
@@ -141,14 +165,17 @@ int socketio_route_add(socketio_route *route, const char *pattern,
 socketio_route *socketio_route_ref(socketio_route *route);
 void socketio_route_free(void *route); /* drops a reference */
 
-/** The server stops: connections in which no socket is open have nobody who is told. */
-void socketio_route_drain(socketio_route *route);
+/** Makes it one of an application with so many loops, before it runs. 0, -ENOMEM or -errno. */
+int socketio_route_spread(socketio_route *route, unsigned n);
 
-/** Cuts every connection; what waits for some to come back goes. The loop still has to turn. */
-void socketio_route_cut(socketio_route *route);
+/** The server stops: connections of this loop in which no socket is open have nobody who is told. */
+void socketio_route_drain(const socketio_route *route, const hub *h);
+
+/** Cuts every connection of this loop; what waits for some to come back goes. The loop still has to turn. */
+void socketio_route_cut(const socketio_route *route, const hub *h);
 
 /** True while a connection is there. */
-bool socketio_route_busy(const socketio_route *route);
+bool socketio_route_busy(const socketio_route *route, const hub *h);
 
 /* socketio_client.c */
 
@@ -198,6 +225,9 @@ int socketio_socket_join(socketio_client *c, str nsp, str auth);
 int socketio_socket_admit(socketio_socket *s);
 int socketio_socket_refuse(socketio_socket *s, str message, str data);
 
+/** Other loops were asked whether they know it: one has given it up, or (NULL) none does. */
+void socketio_socket_return(socketio_socket *s, str record, uint32_t order);
+
 /** It leaves: out of its rooms, its acknowledgements are told, `close` follows. The code as engineio_end_code(). `kept`: it may come back. */
 void socketio_socket_leave(socketio_socket *s, int code, str reason, bool kept);
 
@@ -239,8 +269,8 @@ enum { SOCKETIO_MAX_NAME_BYTES = 255 }; /* of a namespace: nobody knows one with
 /** The namespace of that name, made when it is not there and rules match. NULL with *ret_error 0: nobody knows it; else -ENOMEM. */
 socketio_namespace *socketio_namespace_get(socketio_route *route, hub *h, str name, int *ret_error);
 
-/** One that exists; NULL when it does not. */
-socketio_namespace *socketio_namespace_find(const socketio_route *route, str name);
+/** One that exists on that loop; NULL when it does not. */
+socketio_namespace *socketio_namespace_find(const socketio_route *route, const hub *h, str name);
 
 int socketio_namespace_enter(socketio_namespace *n,
                              socketio_socket *s); /* into the list of those that are open; 0 or -ENOMEM */
@@ -270,6 +300,11 @@ typedef struct {
     const str *rooms, *except; /* n_rooms 0: all */
     uint32_t n_rooms, n_except;
     const socketio_socket *sender; /* NULL: nobody */
+
+    /* With several loops: */
+    uint32_t order;        /* its number, in the log; 0: it was given none */
+    uint64_t away;         /* the handle of the sender, when it may be on another loop; 0: nobody */
+    const char *sender_id; /* that socket's; NULL: it is not known */
 } socketio_audience;
 
 /** A walk through an audience, each socket once. The socket that fn is called with may leave meanwhile; nobody else may, and none may join. */
@@ -381,6 +416,20 @@ bool socketio_log_restore(socketio_log *l, socketio_socket *s, str pid, str offs
 /** Sends what it missed, once it is restored and in its room. 0 or -ENOMEM. */
 int socketio_log_replay(socketio_log *l, socketio_socket *s, uint64_t from);
 
+/** Gives up a socket for the loop that its client has come to, as socketio_log_restore() would give it back, and appends a record of it: its id, its rooms, and what
+ * it missed. False: it cannot be recovered from here. */
+bool socketio_log_give_up(socketio_log *l, str pid, str offset, buf *ret);
+
+/** What came of a question to other loops. */
+typedef struct {
+    str record, pid, offset;
+    uint32_t order; /* the last one that the record knows of */
+} socketio_arrival;
+
+/** Takes in a socket that another loop has given up. s->logged is the log's head when that loop was asked: what came in by later orders since then is logged once more
+ * behind what it missed. True when it is who it was, as after socketio_log_restore(), to be sent all from s->logged on. */
+bool socketio_log_take_in(socketio_log *l, socketio_socket *s, const socketio_arrival *arrival);
+
 /** What a socket that is new has: all up to now. */
 uint64_t socketio_log_head(const socketio_log *l);
 
@@ -389,16 +438,17 @@ uint64_t socketio_log_head(const socketio_log *l);
 /** Ties a room (room.len 0: all of the namespace) to a topic. 0 or -ENOMEM. */
 int socketio_bridge_add(socketio_route *route, str nsp, str room, str topic);
 
-/** Before weft_run()'s first turn: subscribes the bridges. 0 or an error. */
+/** Before weft_run()'s first turn: subscribes the bridges whose namespaces are at home on that loop. 0 or an error. */
 int socketio_bridges_start(socketio_route *route, hub *h);
 
-/** Before hub_done(). Not started is fine. */
-void socketio_bridges_stop(socketio_route *route);
+/** Those of that loop; before hub_done(). Not started is fine. */
+void socketio_bridges_stop(const socketio_route *route, const hub *h);
 
 /** Forgets them, once they have stopped. */
 void socketio_bridges_free(socketio_route *route);
 
-/** The bridge of exactly the rooms of an audience in the namespace of that name, whoever of them is excepted; NULL for none, and while the bridge itself broadcasts. */
+/** The bridge of exactly the rooms of an audience in the namespace of that name, whoever of them is excepted; NULL for none, and while the bridge itself broadcasts.
+ * On the namespace's home. */
 socketio_bridge *socketio_bridge_find(const socketio_route *route, str nsp, const socketio_audience *to);
 
 /** A broadcast to its room, in place of socketio_broadcast(), which the bridge calls itself: to the audience, if anybody is there, and to the topic, in one order.

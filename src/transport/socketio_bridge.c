@@ -3,8 +3,10 @@
 #include "loop/slots.h"
 #include "proto/json_read.h"
 #include "proto/json_text.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 #include <errno.h>
+
+enum { AGAIN_MS = 100 };
 
 /**
  * A room and a topic. For the topic it is a subscriber that takes everything at once. It has no place among the peers of the program: its handle is of the kind of
@@ -15,6 +17,7 @@ struct socketio_bridge {
     socketio_bridge *next;
     socketio_route *route;
     peer_rules rules;
+    timer again;        /* with several loops: subscribes once more */
     bool started, busy; /* busy: broadcasts by itself */
     str nsp, room, topic;
     char names[];
@@ -154,11 +157,14 @@ static socketio_audience whole_room(const socketio_bridge *b)
 /* Broadcasts as if there were no bridge. 0 or -ENOMEM. */
 static int broadcast(socketio_bridge *b, const socketio_audience *to, const socketio_emission *what)
 {
-    socketio_namespace *n = socketio_namespace_find(b->route, b->nsp);
-    if (!n)
-        return 0;
+    hub *h = b->peer.hub;
+    socketio_namespace *n = h->reach ? NULL : socketio_namespace_find(b->route, h, b->nsp);
+    int error = 0;
     b->busy = true;
-    int error = socketio_broadcast(n, to, what);
+    if (h->reach)
+        error = socketio_loops_give(b->route, h, &(socketio_order){.nsp = b->nsp, .to = *to, .what = *what});
+    else if (n)
+        error = socketio_broadcast(n, to, what);
     b->busy = false;
     return error;
 }
@@ -173,7 +179,12 @@ static void close_socket(socketio_socket *s, void *user)
 /* There was no memory for a message that the topic has taken. As with other subscribers, who should have had it loses the connection instead, and knows. */
 static void cut_room(socketio_bridge *b, const socketio_audience *to)
 {
-    socketio_namespace *n = socketio_namespace_find(b->route, b->nsp);
+    hub *h = b->peer.hub;
+    if (h->reach) {
+        socketio_loops_lose(b->route, h);
+        return;
+    }
+    socketio_namespace *n = socketio_namespace_find(b->route, h, b->nsp);
     if (!n)
         return;
     if (n->log)
@@ -192,6 +203,7 @@ static int bridge_deliver(peer *p, topic *t, uint64_t offset)
     weft_str attachment;
     buf text = {0};
     to.sender = except ? socketio_socket_of(except) : NULL;
+    to.away = message->except;
     blob *body = blob_ref(message->body);
     if (socketio_emission_of(body, &text, &attachment, &what) || broadcast(b, &to, &what))
         cut_room(b, &to);
@@ -222,7 +234,7 @@ int socketio_bridge_publish(socketio_bridge *b, const socketio_audience *to, con
 {
     hub *h = b->peer.hub;
     blob *body;
-    uint64_t except = to->sender ? to->sender->peer.id : 0;
+    uint64_t except = to->sender ? to->sender->peer.id : to->away;
     int error = message_of(&h->loop->blocks, what, &body);
     if (error)
         return error;
@@ -253,11 +265,30 @@ static void bridge_no_op(peer *p)
     (void)p;
 }
 
+static void bridge_close(peer *p, int code, str reason)
+{
+    (void)p;
+    (void)code;
+    (void)reason;
+}
+
+/* Messages have not reached this loop. Never fails. */
+static int bridge_gap(peer *p, topic *t, uint64_t next)
+{
+    socketio_audience to = whole_room(bridge_of(p));
+    (void)t;
+    (void)next;
+    cut_room(bridge_of(p), &to);
+    return 0;
+}
+
 /* As few as a topic asks of a subscriber that never lags, and what a drain asks of a connection that is ending. */
 static const peer_ops bridge_ops = {
     .transport = (weft_transport)HUB_CARRIER,
     .bytes = sizeof(socketio_bridge),
     .deliver = bridge_deliver,
+    .gap = bridge_gap,
+    .close = bridge_close,
     .abort = bridge_no_op,
     .notify = bridge_no_op,
     .queued = bridge_queued,
@@ -289,10 +320,32 @@ int socketio_bridge_add(socketio_route *route, str nsp, str room, str topic_text
     return 0;
 }
 
-/* Nothing is ever deferred for it. */
-static void no_task(loop_task *task)
+static int subscribe(socketio_bridge *b)
 {
-    (void)task;
+    return hub_subscribe(b->peer.hub, &b->peer, b->topic, (since){.from = SINCE_NOW}, NULL);
+}
+
+static void subscribe_again(timer *clock)
+{
+    socketio_bridge *b = CONTAINER(clock, socketio_bridge, again);
+    if (subscribe(b))
+        loop_arm(b->peer.hub->loop, clock, AGAIN_MS, subscribe_again);
+}
+
+/* The topic is at home on another loop, and what was published there did not get here in time or found no memory: who should have had it loses the connection, and
+ * the bridge begins anew. When that loop has ended the application is ending. */
+static void bridge_task(loop_task *task)
+{
+    socketio_bridge *b = CONTAINER(task, socketio_bridge, peer.task);
+    socketio_audience to = whole_room(b);
+    peer *p = &b->peer;
+    if (!p->leaving || p->close_code == 1001)
+        return;
+    p->leaving = false;
+    mem_free(p->text);
+    p->text = NULL;
+    cut_room(b, &to);
+    subscribe_again(&b->again);
 }
 
 static int start(socketio_bridge *b, hub *h)
@@ -300,37 +353,49 @@ static int start(socketio_bridge *b, hub *h)
     b->peer.hub = h;
     b->peer.ops = &bridge_ops;
     b->peer.rules = &b->rules;
-    b->peer.task.run = no_task;
+    b->peer.task.run = bridge_task;
     b->peer.id = slots_put(h->table, SLOT_CLOSING, &b->peer);
     if (!b->peer.id)
         return -ENOMEM;
     b->started = true;
-    return hub_subscribe(h, &b->peer, b->topic, (since){.from = SINCE_NOW}, NULL);
+    return subscribe(b);
+}
+
+static bool is_at_home(const socketio_bridge *b, const hub *h)
+{
+    return !h->reach || socketio_home(b->route, h->reach->links, b->nsp) == h->reach->number;
 }
 
 int socketio_bridges_start(socketio_route *route, hub *h)
 {
     for (socketio_bridge *b = route->bridges; b; b = b->next) {
-        int error = start(b, h);
+        int error = is_at_home(b, h) ? start(b, h) : 0;
         if (error) {
-            socketio_bridges_stop(route);
+            socketio_bridges_stop(route, h);
             return error;
         }
     }
     return 0;
 }
 
-void socketio_bridges_stop(socketio_route *route)
+static void stop(socketio_bridge *b)
 {
-    for (socketio_bridge *b = route->bridges; b; b = b->next) {
-        if (!b->started)
-            continue;
-        b->started = false;
-        hub_unsubscribe_all(b->peer.hub, &b->peer);
-        slots_remove(b->peer.hub->table, b->peer.id);
-        loop_undefer(b->peer.hub->loop, &b->peer.task);
-        b->peer = (peer){0};
-    }
+    hub *h = b->peer.hub;
+    b->started = false;
+    hub_unsubscribe_all(h, &b->peer);
+    slots_remove(h->table, b->peer.id);
+    loop_undefer(h->loop, &b->peer.task);
+    loop_cancel(h->loop, &b->again);
+    mem_free(b->peer.text);
+    mem_free(b->peer.extra);
+    b->peer = (peer){0};
+}
+
+void socketio_bridges_stop(const socketio_route *route, const hub *h)
+{
+    for (socketio_bridge *b = route->bridges; b; b = b->next)
+        if (b->started && b->peer.hub == h)
+            stop(b);
 }
 
 void socketio_bridges_free(socketio_route *route)

@@ -45,6 +45,8 @@ static loop *loop_of(const socketio_client *c)
 
 static engineio_session *client_create(hub *h, const engineio_route *route)
 {
+    (void)h;
+    (void)route;
     socketio_client *c = mem_zero(sizeof *c);
     socketio_deadline *deadline = mem_zero(sizeof *deadline);
     if (!c || !deadline) {
@@ -52,7 +54,6 @@ static engineio_session *client_create(hub *h, const engineio_route *route)
         mem_free(deadline);
         return NULL;
     }
-    ((socketio_route *)(uintptr_t)route)->hub = h;
     c->deadline = deadline;
     c->task.run = client_task;
     return &c->engine;

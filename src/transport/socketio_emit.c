@@ -140,7 +140,7 @@ static int put_logged(socketio_socket *s, const socketio_emission *what)
 {
     socketio_log *log = s->nsp->log;
     char text[SOCKETIO_OFFSET_BYTES];
-    str offset = {text, socketio_log_next(log, text)}, own = {s->id, SESSION_ID_BYTES};
+    str offset = {text, socketio_log_next(log, text)}, own = {s->id, SOCKETIO_ID_BYTES};
     socketio_packet_images images;
     if (socketio_images_make(s->nsp, what, offset, &images))
         return -ENOMEM;

@@ -1,6 +1,5 @@
 #include "base/mem.h"
-#include "hub/cursor.h"
-#include "transport/socketio.h"
+#include "transport/socketio_log_private.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -8,70 +7,18 @@ enum { KEPT_MOST = 10000, FEWEST_ENTRIES = 16 };
 
 _Static_assert((int)CURSOR_BYTES <= (int)SOCKETIO_OFFSET_BYTES, "an offset is a cursor");
 
-/** One packet, whom it was for, and when; or one socket that came into a room or left it, which is what makes it known later who was there. Behind it in the same
- * block: the images, the names of rooms and exceptions, and these names' bytes. */
-typedef struct {
-    uint64_t at_ms;
-    size_t block_bytes; /* for the pool */
-    size_t bytes;       /* that it counts for */
-    chunk **images;     /* none: a socket has moved */
-    str *rooms, *except;
-    uint32_t n_images, n_rooms, n_except;
-    bool has_socket;
-    bool joined;
-    char socket[SESSION_ID_BYTES]; /* that sent the packet and does not get it, or that has moved */
-} entry;
-
-/** A socket that may come back. Behind it: the names of its rooms, each behind a byte that is its length. */
-typedef struct {
-    map_entry by_pid;
-    list_node age;
-    uint64_t until_ms;
-    uint64_t logged; /* the socket's */
-    char id[SESSION_ID_BYTES], pid[SESSION_ID_BYTES];
-    uint32_t n_rooms;
-    char names[];
-} kept;
-
 /** A socket that is there. */
 typedef struct {
     map_entry by_pid;
     socketio_socket *socket;
 } present;
 
-/**
- * Entries have numbers from 1 on, and that of the last packet that a client has got, with the epoch in front of it, is the offset that it knows. Entry n + 1 is at
- * n & (cap - 1). Whoever has not got all of what came before `first` cannot be recovered.
- */
-struct socketio_log {
-    socketio_namespace *nsp;
-    uint64_t epoch;
-    entry **ring;
-    uint32_t cap;         /* a power of two, or 0 */
-    uint64_t first, head; /* of the oldest one kept, and of the next */
-    size_t n_packets, bytes;
-    map kept, present;
-    list_node oldest; /* of the kept; those of one log expire in order */
-    timer clock;      /* the oldest entry or socket grows too old */
-    bool replaying;   /* whoever moves does so for that */
-};
-
-static loop *loop_of(const socketio_log *l)
-{
-    return l->nsp->hub->loop;
-}
-
 /* ------------------------------------------------------------------------------------------------------------- entries */
-
-static entry **entry_at(const socketio_log *l, uint64_t offset)
-{
-    return &l->ring[offset & (l->cap - 1)];
-}
 
 static void drop_first(socketio_log *l)
 {
     pool *blocks = &loop_of(l)->blocks;
-    entry *e = *entry_at(l, l->first++);
+    log_entry *e = *entry_at(l, l->first++);
     l->bytes -= e->bytes;
     l->n_packets -= e->n_images > 0;
     for (uint32_t i = 0; i < e->n_images; i++)
@@ -89,7 +36,7 @@ void socketio_log_forget(socketio_log *l)
 static int grow(socketio_log *l)
 {
     uint32_t cap = l->cap ? l->cap * 2 : FEWEST_ENTRIES;
-    entry **ring = mem_new(cap * sizeof *ring);
+    log_entry **ring = mem_new(cap * sizeof *ring);
     if (!ring)
         return -ENOMEM;
     for (uint64_t i = l->first; i < l->head; i++)
@@ -119,18 +66,20 @@ static void copy_names(str *to, const str *names, uint32_t n, char **at)
 }
 
 /* NULL: no memory. */
-static entry *entry_new(pool *blocks, const socketio_packet_images *images, const socketio_audience *to)
+static log_entry *entry_new(pool *blocks, const socketio_packet_images *images, const socketio_audience *to)
 {
+    const char *id = to->sender ? to->sender->id : to->sender_id;
     size_t names = names_bytes(to->rooms, to->n_rooms) + names_bytes(to->except, to->n_except), block_bytes;
-    entry *e = pool_get(blocks, sizeof *e + images->n * sizeof *e->images + names, &block_bytes);
+    log_entry *e = pool_get(blocks, sizeof *e + images->n * sizeof *e->images + names, &block_bytes);
     if (!e)
         return NULL;
-    *e = (entry){.block_bytes = block_bytes,
-                 .bytes = block_bytes,
-                 .n_images = images->n,
-                 .n_rooms = to->n_rooms,
-                 .n_except = to->n_except,
-                 .has_socket = to->sender};
+    *e = (log_entry){.block_bytes = block_bytes,
+                     .bytes = block_bytes,
+                     .n_images = images->n,
+                     .n_rooms = to->n_rooms,
+                     .n_except = to->n_except,
+                     .has_socket = id,
+                     .order = to->order};
     e->images = (chunk **)(e + 1);
     e->rooms = (str *)(e->images + e->n_images);
     e->except = e->rooms + e->n_rooms;
@@ -141,22 +90,24 @@ static entry *entry_new(pool *blocks, const socketio_packet_images *images, cons
     char *at = (char *)(e->except + e->n_except);
     copy_names(e->rooms, to->rooms, to->n_rooms, &at);
     copy_names(e->except, to->except, to->n_except, &at);
-    if (to->sender)
-        memcpy(e->socket, to->sender->id, sizeof e->socket);
+    if (id)
+        memcpy(e->socket, id, sizeof e->socket);
     return e;
 }
 
 static void set_clock(socketio_log *l);
 
 /* NULL: no memory, and everything before is forgotten. */
-static entry *append(socketio_log *l, const socketio_packet_images *images, const socketio_audience *to)
+log_entry *socketio_log_append(socketio_log *l, const socketio_packet_images *images, const socketio_audience *to)
 {
     bool room = l->head - l->first < l->cap || !grow(l);
-    entry *e = room ? entry_new(&loop_of(l)->blocks, images, to) : NULL;
+    log_entry *e = room ? entry_new(&loop_of(l)->blocks, images, to) : NULL;
     if (!e) {
         socketio_log_forget(l);
         return NULL;
     }
+    if (to->order && to->away && !e->has_socket)
+        e->stranger = handle_loop(to->away) == loop_of(l)->index ? GONE : ELSEWHERE;
     e->at_ms = loop_of(l)->now_ms;
     *entry_at(l, l->head++) = e;
     l->bytes += e->bytes;
@@ -164,7 +115,7 @@ static entry *append(socketio_log *l, const socketio_packet_images *images, cons
     return e;
 }
 
-static void trim(socketio_log *l)
+void socketio_log_trim(socketio_log *l)
 {
     const socketio_route *route = l->nsp->route;
     while (l->n_packets > route->recovery_messages || l->bytes > route->recovery_bytes)
@@ -174,8 +125,8 @@ static void trim(socketio_log *l)
 
 void socketio_log_add(socketio_log *l, const socketio_packet_images *images, const socketio_audience *to)
 {
-    if (append(l, images, to))
-        trim(l);
+    if (socketio_log_append(l, images, to))
+        socketio_log_trim(l);
 }
 
 void socketio_log_moved(socketio_log *l, const socketio_socket *s, str room, bool joined)
@@ -183,11 +134,11 @@ void socketio_log_moved(socketio_log *l, const socketio_socket *s, str room, boo
     if (l->replaying || !s->admitted)
         return;
     const socketio_packet_images none = {.n = 0};
-    entry *e = append(l, &none, &(socketio_audience){.rooms = &room, .n_rooms = 1, .sender = s});
+    log_entry *e = socketio_log_append(l, &none, &(socketio_audience){.rooms = &room, .n_rooms = 1, .sender = s});
     if (!e)
         return;
     e->joined = joined;
-    trim(l);
+    socketio_log_trim(l);
 }
 
 size_t socketio_log_next(socketio_log *l, char ret_text[SOCKETIO_OFFSET_BYTES])
@@ -202,32 +153,32 @@ uint64_t socketio_log_head(const socketio_log *l)
 
 /* ------------------------------------------------------------------------------------------------------------- sockets */
 
-static void kept_free(socketio_log *l, kept *k)
+void socketio_log_free_kept(socketio_log *l, log_kept *k)
 {
     list_remove(&k->age);
     map_remove(&l->kept, &k->by_pid);
     mem_free(k);
 }
 
-static kept *oldest_kept(const socketio_log *l)
+static log_kept *oldest_kept(const socketio_log *l)
 {
     list_node *node = list_first(&l->oldest);
-    return node ? CONTAINER(node, kept, age) : NULL;
+    return node ? CONTAINER(node, log_kept, age) : NULL;
 }
 
-static kept *find_kept(const socketio_log *l, str pid)
+log_kept *socketio_log_find_kept(const socketio_log *l, str pid)
 {
     map_entry *found = map_get(&l->kept, pid);
-    return found ? CONTAINER(found, kept, by_pid) : NULL;
+    return found ? CONTAINER(found, log_kept, by_pid) : NULL;
 }
 
 /* NULL: no memory. */
-static kept *kept_new(const socketio_socket *s)
+static log_kept *kept_new(const socketio_socket *s)
 {
     size_t names = 0;
     for (uint16_t i = 0; i < s->n_rooms; i++)
         names += 1 + socketio_room_name(s, i).len;
-    kept *k = mem_zero(sizeof *k + names);
+    log_kept *k = mem_zero(sizeof *k + names);
     if (!k)
         return NULL;
     char *at = k->names;
@@ -247,9 +198,9 @@ static kept *kept_new(const socketio_socket *s)
 
 void socketio_log_keep(socketio_log *l, const socketio_socket *s)
 {
-    if (find_kept(l, (str){s->pid, SESSION_ID_BYTES}))
+    if (socketio_log_find_kept(l, (str){s->pid, SOCKETIO_ID_BYTES}))
         return;
-    kept *k = kept_new(s);
+    log_kept *k = kept_new(s);
     if (!k)
         return;
     if (map_put(&l->kept, &k->by_pid)) {
@@ -257,7 +208,7 @@ void socketio_log_keep(socketio_log *l, const socketio_socket *s)
         return;
     }
     if (l->kept.n_entries > KEPT_MOST)
-        kept_free(l, oldest_kept(l));
+        socketio_log_free_kept(l, oldest_kept(l));
     k->until_ms = loop_of(l)->now_ms + l->nsp->route->recovery_ms;
     list_append(&l->oldest, &k->age);
     set_clock(l);
@@ -276,7 +227,7 @@ static present *find_present(const socketio_log *l, str pid)
 
 void socketio_log_enter(socketio_log *l, socketio_socket *s)
 {
-    str pid = {s->pid, SESSION_ID_BYTES};
+    str pid = {s->pid, SOCKETIO_ID_BYTES};
     present *p = find_present(l, pid) ? NULL : mem_zero(sizeof *p);
     if (!p)
         return;
@@ -288,7 +239,7 @@ void socketio_log_enter(socketio_log *l, socketio_socket *s)
 
 void socketio_log_exit(socketio_log *l, const socketio_socket *s)
 {
-    present *p = find_present(l, (str){s->pid, SESSION_ID_BYTES});
+    present *p = find_present(l, (str){s->pid, SOCKETIO_ID_BYTES});
     if (!p || p->socket != s)
         return;
     map_remove(&l->present, &p->by_pid);
@@ -297,12 +248,21 @@ void socketio_log_exit(socketio_log *l, const socketio_socket *s)
 
 /* ------------------------------------------------------------------------------------------------------------ recovery */
 
+/* It came from another loop, and has had nothing here. */
+static bool came_with(const socketio_log *l, const log_kept *k, str offset)
+{
+    if (k->logged < l->first || k->logged >= l->head)
+        return false;
+    const log_entry *e = *entry_at(l, k->logged);
+    return e->arrived && !memcmp(e->socket, k->id, sizeof e->socket) && str_equal(e->rooms[0], offset);
+}
+
 /* What the client has got; false when some of what came after it is gone, or the offset is no such thing. It never had what was sent before it joined, even if it says
  * that it has less: stock clients pass on the offset of a socket that they were before. */
-static bool find_place(const socketio_log *l, const kept *k, str offset, uint64_t *ret_from)
+static bool find_place(const socketio_log *l, const log_kept *k, str offset, uint64_t *ret_from)
 {
     uint64_t from = k->logged;
-    if (offset.at) {
+    if (offset.at && !came_with(l, k, offset)) {
         since said = since_read(offset);
         if (said.from != SINCE_CURSOR || said.at.epoch != l->epoch || said.at.number > l->head)
             return false;
@@ -313,8 +273,23 @@ static bool find_place(const socketio_log *l, const kept *k, str offset, uint64_
     return from >= l->first;
 }
 
+/* A socket that may have sent one of the packets itself would get it back. */
+static bool may_be_sender(const socketio_log *l, uint64_t from)
+{
+    while (from < l->head && (*entry_at(l, from))->stranger != GONE)
+        from++;
+    return from < l->head;
+}
+
+/* True when it can be sent all that it has not got. */
+bool socketio_log_can_send(const socketio_log *l, const log_kept *k, str offset, uint64_t *ret_from)
+{
+    return k->until_ms > loop_of(l)->now_ms && find_place(l, k, offset, ret_from) &&
+           (!l->nsp->hub->reach || !may_be_sender(l, *ret_from));
+}
+
 /* The first n of its rooms again, or no longer. 0 or -ENOMEM. */
-static int join_rooms(const kept *k, uint32_t n, socketio_socket *s, bool join)
+int socketio_log_join_rooms(const log_kept *k, uint32_t n, socketio_socket *s, bool join)
 {
     const char *at = k->names;
     for (uint32_t i = 0; i < n; i++) {
@@ -323,19 +298,19 @@ static int join_rooms(const kept *k, uint32_t n, socketio_socket *s, bool join)
         if (!join)
             socketio_leave(s, name);
         else if (socketio_join(s, name)) {
-            join_rooms(k, i, s, false);
+            socketio_log_join_rooms(k, i, s, false);
             return -ENOMEM;
         }
     }
     return 0;
 }
 
-/* The client is back before we know that its connection was lost. */
-static void take_over(socketio_log *l, const socketio_socket *s, str pid)
+/* The client is back before we know that its connection was lost; on another loop: s is NULL. */
+void socketio_log_take_over(socketio_log *l, const socketio_socket *s, str pid)
 {
     present *p = find_present(l, pid);
     socketio_socket *old = p ? p->socket : NULL;
-    if (!old || old->client == s->client)
+    if (!old || (s && old->client == s->client))
         return;
     socketio_client_close(old->client, ENGINEIO_TRANSPORT_CLOSE);
     socketio_socket_lose(old, ENGINEIO_TRANSPORT_CLOSE);
@@ -345,36 +320,37 @@ static void take_over(socketio_log *l, const socketio_socket *s, str pid)
 bool socketio_log_restore(socketio_log *l, socketio_socket *s, str pid, str offset, uint64_t *ret_from)
 {
     uint64_t from;
-    take_over(l, s, pid);
-    kept *k = find_kept(l, pid);
+    socketio_log_take_over(l, s, pid);
+    log_kept *k = socketio_log_find_kept(l, pid);
     if (!k)
         return false;
-    bool restored =
-        k->until_ms > loop_of(l)->now_ms && find_place(l, k, offset, &from) && !join_rooms(k, k->n_rooms, s, true);
+    bool restored = socketio_log_can_send(l, k, offset, &from) && !socketio_log_join_rooms(k, k->n_rooms, s, true);
     if (restored) {
-        memcpy(s->id, k->id, SESSION_ID_BYTES);
-        memcpy(s->pid, k->pid, SESSION_ID_BYTES);
+        memcpy(s->id, k->id, SOCKETIO_ID_BYTES);
+        memcpy(s->pid, k->pid, SOCKETIO_ID_BYTES);
         s->recovered = true;
         s->logged = *ret_from = from;
     }
-    kept_free(l, k);
+    socketio_log_free_kept(l, k);
     return restored;
 }
 
-static bool is_of(const entry *e, const socketio_socket *s)
+static bool is_of(const log_entry *e, const socketio_socket *s)
 {
     return e->has_socket && !memcmp(e->socket, s->id, sizeof e->socket);
 }
 
-static bool was_for(const entry *e, socketio_socket *s)
+bool socketio_log_was_for(const log_entry *e, socketio_socket *s)
 {
     socketio_audience to = {.rooms = e->rooms, .except = e->except, .n_rooms = e->n_rooms, .n_except = e->n_except};
     return !is_of(e, s) && socketio_meant(&to, s);
 }
 
-static int send_packet(const entry *e, socketio_socket *s)
+static int send_packet(const log_entry *e, uint64_t number, socketio_socket *s, void *user)
 {
     socketio_packet_images images = {.n = e->n_images};
+    (void)number;
+    (void)user;
     memcpy(images.images, e->images, e->n_images * sizeof *e->images);
     int error = socketio_images_send(s->client, &images);
     if (!error)
@@ -383,7 +359,7 @@ static int send_packet(const entry *e, socketio_socket *s)
 }
 
 /* Makes the socket come into the room that it came into then, or leave it; `back`: the other way round. */
-static int move(const entry *e, socketio_socket *s, bool back)
+static int move(const log_entry *e, socketio_socket *s, bool back)
 {
     if (e->joined != back)
         return socketio_join(s, e->rooms[0]);
@@ -391,9 +367,9 @@ static int move(const entry *e, socketio_socket *s, bool back)
     return 0;
 }
 
-static bool has_moved(const entry *e, const socketio_socket *s)
+static bool has_moved(const log_entry *e, const socketio_socket *s)
 {
-    return !e->n_images && is_of(e, s);
+    return !e->n_images && !e->arrived && is_of(e, s);
 }
 
 /* Back to the rooms that it was in then. */
@@ -401,7 +377,7 @@ static int go_back(const socketio_log *l, socketio_socket *s, uint64_t to)
 {
     int error = 0;
     for (uint64_t i = l->head; i > to && !error; i--) {
-        const entry *e = *entry_at(l, i - 1);
+        const log_entry *e = *entry_at(l, i - 1);
         if (has_moved(e, s))
             error = move(e, s, true);
     }
@@ -409,27 +385,32 @@ static int go_back(const socketio_log *l, socketio_socket *s, uint64_t to)
 }
 
 /* And through all that has happened since. */
-static int go_on(const socketio_log *l, socketio_socket *s, uint64_t from)
+static int go_on(const socketio_log *l, socketio_socket *s, uint64_t from, log_packet_fn packet, void *user)
 {
     int error = 0;
     for (; from < l->head && !error; from++) {
-        const entry *e = *entry_at(l, from);
+        const log_entry *e = *entry_at(l, from);
         if (has_moved(e, s))
             error = move(e, s, false);
-        else if (e->n_images && was_for(e, s))
-            error = send_packet(e, s);
+        else if (e->n_images && socketio_log_was_for(e, s))
+            error = packet(e, from + 1, s, user);
     }
+    return error;
+}
+
+int socketio_log_walk(socketio_log *l, socketio_socket *s, uint64_t from, log_packet_fn packet, void *user)
+{
+    l->replaying = true;
+    int error = go_back(l, s, from);
+    if (!error)
+        error = go_on(l, s, from, packet, user);
+    l->replaying = false;
     return error;
 }
 
 int socketio_log_replay(socketio_log *l, socketio_socket *s, uint64_t from)
 {
-    l->replaying = true;
-    int error = go_back(l, s, from);
-    if (!error)
-        error = go_on(l, s, from);
-    l->replaying = false;
-    return error;
+    return socketio_log_walk(l, s, from, send_packet, NULL);
 }
 
 /* ---------------------------------------------------------------------------------------------------------------- time */
@@ -441,7 +422,7 @@ static uint64_t entry_due_ms(const socketio_log *l)
 
 static uint64_t socket_due_ms(const socketio_log *l)
 {
-    const kept *k = oldest_kept(l);
+    const log_kept *k = oldest_kept(l);
     return k ? k->until_ms : UINT64_MAX;
 }
 
@@ -452,7 +433,7 @@ static void look_at_clock(timer *clock)
     while (entry_due_ms(l) <= now_ms)
         drop_first(l);
     while (socket_due_ms(l) <= now_ms)
-        kept_free(l, oldest_kept(l));
+        socketio_log_free_kept(l, oldest_kept(l));
     set_clock(l);
 }
 
@@ -490,8 +471,8 @@ void socketio_log_free(socketio_log *l)
     loop_cancel(loop_of(l), &l->clock);
     while (l->first < l->head)
         drop_first(l);
-    for (kept *k; (k = oldest_kept(l)) != NULL;)
-        kept_free(l, k);
+    for (log_kept *k; (k = oldest_kept(l)) != NULL;)
+        socketio_log_free_kept(l, k);
     for (map_entry *found; (found = map_next(&l->present, NULL)) != NULL;) {
         map_remove(&l->present, found);
         mem_free(CONTAINER(found, present, by_pid));

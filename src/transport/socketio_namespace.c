@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 #include <errno.h>
 
 static const socketio_rules *find_rules(const socketio_route *route, str name)
@@ -10,9 +10,9 @@ static const socketio_rules *find_rules(const socketio_route *route, str name)
     return rules;
 }
 
-socketio_namespace *socketio_namespace_find(const socketio_route *route, str name)
+socketio_namespace *socketio_namespace_find(const socketio_route *route, const hub *h, str name)
 {
-    map_entry *entry = map_get(&route->namespaces, name);
+    map_entry *entry = map_get(&socketio_local_of(route, h)->namespaces, name);
     return entry ? CONTAINER(entry, socketio_namespace, entry) : NULL;
 }
 
@@ -28,7 +28,10 @@ static void discard(socketio_namespace *n)
 
 void socketio_namespace_free(socketio_namespace *n)
 {
-    map_remove(&n->route->namespaces, &n->entry);
+    socketio_local *local = socketio_local_of(n->route, n->hub);
+    map_remove(&local->namespaces, &n->entry);
+    if (local->loops)
+        socketio_loops_absent(local->loops, n->entry.key);
     loop_cancel(n->hub->loop, &n->linger);
     discard(n);
 }
@@ -40,7 +43,12 @@ static int init_namespace(socketio_namespace *n)
         n->log = socketio_log_new(n);
         error = n->log ? 0 : -ENOMEM;
     }
-    return error ? error : map_put(&n->route->namespaces, &n->entry);
+    socketio_local *local = socketio_local_of(n->route, n->hub);
+    if (!error)
+        error = map_put(&local->namespaces, &n->entry);
+    if (!error && local->loops)
+        socketio_loops_present(local->loops, n->hub, n->entry.key);
+    return error;
 }
 
 static socketio_namespace *new_namespace(socketio_route *route, hub *h, str name, const socketio_rules *rules)
@@ -62,7 +70,7 @@ static socketio_namespace *new_namespace(socketio_route *route, hub *h, str name
 
 socketio_namespace *socketio_namespace_get(socketio_route *route, hub *h, str name, int *ret_error)
 {
-    socketio_namespace *n = socketio_namespace_find(route, name);
+    socketio_namespace *n = socketio_namespace_find(route, h, name);
     const socketio_rules *rules = n ? NULL : find_rules(route, name);
     *ret_error = 0;
     if (n || !rules || name.len > SOCKETIO_MAX_NAME_BYTES)
@@ -100,10 +108,10 @@ static socketio_socket **bucket_of(const socketio_namespace *n, const char *id)
 
 socketio_socket *socketio_namespace_by_id(const socketio_namespace *n, str id)
 {
-    if (id.len != SESSION_ID_BYTES || !n->cap_sockets)
+    if (id.len != SOCKETIO_ID_BYTES || !n->cap_sockets)
         return NULL;
     socketio_socket *s = *bucket_of(n, id.at);
-    while (s && memcmp(s->id, id.at, SESSION_ID_BYTES) != 0)
+    while (s && memcmp(s->id, id.at, SOCKETIO_ID_BYTES) != 0)
         s = s->same;
     return s;
 }

@@ -8,7 +8,7 @@ typedef struct socketio_membership membership;
 /* A socket is in the room of its id by being in the namespace: no such room is kept for it. */
 static bool is_own(const socketio_socket *s, str room)
 {
-    return str_equal(room, (str){s->id, SESSION_ID_BYTES});
+    return str_equal(room, (str){s->id, SOCKETIO_ID_BYTES});
 }
 
 static socketio_room *find_room(const socketio_namespace *n, str name)

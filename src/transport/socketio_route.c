@@ -1,5 +1,5 @@
 #include "base/mem.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 #include <errno.h>
 
 enum {
@@ -64,10 +64,12 @@ socketio_route *socketio_route_new(const char *path, const weft_socketio_options
     socketio_route *route = mem_zero(sizeof *route);
     if (!route)
         return NULL;
-    if (map_init(&route->namespaces)) {
+    if (map_init(&route->alone.namespaces)) {
         mem_free(route);
         return NULL;
     }
+    route->locals = &route->alone;
+    route->n_locals = 1;
     route->refs = 1;
     route->rules_end = &route->rules;
     take_options(route, options);
@@ -79,6 +81,45 @@ socketio_route *socketio_route_new(const char *path, const weft_socketio_options
     }
     return route;
 }
+
+/* ------------------------------------------------------------------------------------------------------ several loops */
+
+static void done_locals(socketio_route *route)
+{
+    for (uint32_t i = 0; i < route->n_locals; i++) {
+        map_done(&route->locals[i].namespaces);
+        socketio_loops_free(route->locals[i].loops);
+    }
+    if (route->locals != &route->alone)
+        mem_free(route->locals);
+}
+
+static int init_local(socketio_local *local, socketio_route *route)
+{
+    int error = map_init(&local->namespaces);
+    if (error)
+        return error;
+    local->loops = socketio_loops_new(route);
+    return local->loops ? 0 : -ENOMEM;
+}
+
+int socketio_route_spread(socketio_route *route, unsigned n)
+{
+    if (n < 2)
+        return 0;
+    socketio_local *locals = mem_zero(n * sizeof *locals);
+    if (!locals)
+        return -ENOMEM;
+    done_locals(route);
+    route->locals = locals;
+    route->n_locals = n;
+    int error = 0;
+    for (unsigned i = 0; i < n && !error; i++)
+        error = init_local(&locals[i], route);
+    return error;
+}
+
+/* ------------------------------------------------------------------------------------------------------ life and death */
 
 socketio_route *socketio_route_ref(socketio_route *route)
 {
@@ -98,18 +139,18 @@ void socketio_route_free(void *user)
     }
     socketio_bridges_free(route);
     engineio_route_done(&route->engine);
-    map_done(&route->namespaces);
+    done_locals(route);
     mem_free(route->path);
     mem_free(route);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- its end */
 
-/* The first of the route's clients (after == NULL) or the next; NULL at the end. They are found among all sessions: nobody is in a hurry here. */
-static socketio_client *next_client(const socketio_route *route, const socketio_client *after)
+/* The first of the route's clients on that loop (after == NULL) or the next; NULL at the end. They are found among all sessions: nobody is in a hurry here. */
+static socketio_client *next_client(const socketio_route *route, const hub *h, const socketio_client *after)
 {
     const map_entry *entry = after ? &after->engine.registered.entry : NULL;
-    while (route->hub && (entry = map_next(&route->hub->sessions, entry)) != NULL) {
+    while ((entry = map_next(&h->sessions, entry)) != NULL) {
         session *one = CONTAINER((uintptr_t)entry, session, entry);
         if (one->route == &route->engine)
             return CONTAINER(CONTAINER(one, engineio_session, registered), socketio_client, engine);
@@ -117,32 +158,35 @@ static socketio_client *next_client(const socketio_route *route, const socketio_
     return NULL;
 }
 
-void socketio_route_drain(socketio_route *route)
+void socketio_route_drain(const socketio_route *route, const hub *h)
 {
-    for (socketio_client *c = next_client(route, NULL); c; c = next_client(route, c))
+    for (socketio_client *c = next_client(route, h, NULL); c; c = next_client(route, h, c))
         if (!c->sockets)
             socketio_client_close(c, ENGINEIO_SHUTTING_DOWN);
 }
 
-bool socketio_route_busy(const socketio_route *route)
+bool socketio_route_busy(const socketio_route *route, const hub *h)
 {
-    return next_client(route, NULL);
+    return next_client(route, h, NULL);
 }
 
 /* Namespaces that nobody is in. */
-static void free_lingering(socketio_route *route)
+static void free_lingering(const socketio_local *local)
 {
-    for (map_entry *entry = map_next(&route->namespaces, NULL), *next; entry; entry = next) {
-        next = map_next(&route->namespaces, entry);
+    for (map_entry *entry = map_next(&local->namespaces, NULL), *next; entry; entry = next) {
+        next = map_next(&local->namespaces, entry);
         socketio_namespace *n = CONTAINER(entry, socketio_namespace, entry);
         if (!n->n_clients)
             socketio_namespace_free(n);
     }
 }
 
-void socketio_route_cut(socketio_route *route)
+void socketio_route_cut(const socketio_route *route, const hub *h)
 {
-    for (socketio_client *c = next_client(route, NULL); c; c = next_client(route, c))
+    const socketio_local *local = socketio_local_of(route, h);
+    for (socketio_client *c = next_client(route, h, NULL); c; c = next_client(route, h, c))
         socketio_client_abort(c, ENGINEIO_SHUTTING_DOWN);
-    free_lingering(route);
+    free_lingering(local);
+    if (local->loops)
+        socketio_loops_stop(local->loops);
 }

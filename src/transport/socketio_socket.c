@@ -1,7 +1,7 @@
 #include "base/mem.h"
 #include "proto/json_read.h"
 #include "proto/json_text.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 #include <errno.h>
 #include <stdio.h>
 
@@ -126,20 +126,28 @@ static bool asked_member(str auth, const char *wanted, str *ret)
     return true;
 }
 
-static bool restore(socketio_socket *s, str auth)
+/* False for one that does not ask to be who it was. */
+static bool asks_to_return(const socketio_socket *s, str auth, str *ret_pid, str *ret_offset)
 {
-    str pid, offset;
-    if (!s->nsp->log || !auth.at || !asked_member(auth, "pid", &pid) || !pid.at ||
-        !asked_member(auth, "offset", &offset))
-        return false;
-    return socketio_log_restore(s->nsp->log, s, pid, offset, &s->logged);
+    return s->nsp->log && auth.at && asked_member(auth, "pid", ret_pid) && ret_pid->at &&
+           asked_member(auth, "offset", ret_offset);
+}
+
+/* Unlike a session's it does not say on which loop: a client that comes back elsewhere is still the same. */
+static int draw_id(const hub *h, char ret_id[SOCKETIO_ID_BYTES])
+{
+    char id[SESSION_ID_BYTES];
+    int error = session_make_id(h, id);
+    if (!error)
+        memcpy(ret_id, id, SOCKETIO_ID_BYTES);
+    return error;
 }
 
 static int draw_ids(socketio_socket *s)
 {
-    int error = session_make_id(s->id);
+    int error = draw_id(s->nsp->hub, s->id);
     if (!error && s->nsp->log)
-        error = session_make_id(s->pid);
+        error = draw_id(s->nsp->hub, s->pid);
     return error;
 }
 
@@ -168,6 +176,41 @@ static int refuse_namespace(socketio_client *c, str nsp)
     return socketio_client_say(c, SOCKETIO_CONNECT_ERROR, nsp, STR("{\"message\":\"Invalid namespace\"}"));
 }
 
+/* One that nobody knows. */
+static int decide(socketio_socket *s)
+{
+    if (!s->nsp->rules->gate)
+        return socketio_socket_admit(s);
+    s->nsp->rules->gate(peer_handle(&s->peer));
+    return 0;
+}
+
+static int settle(socketio_socket *s, str auth)
+{
+    str pid, offset;
+    if (!asks_to_return(s, auth, &pid, &offset))
+        return decide(s);
+    s->recovered = socketio_log_restore(s->nsp->log, s, pid, offset, &s->logged);
+    if (s->recovered)
+        return socketio_socket_admit(s);
+    s->returning = socketio_return_ask(s, pid, offset);
+    return s->returning ? 0 : decide(s);
+}
+
+/* A gate that fails to let it in for want of memory has doomed the client. */
+void socketio_socket_return(socketio_socket *s, str record, uint32_t order)
+{
+    socketio_arrival arrival = {.record = record, .order = order};
+    s->returning = false;
+    if (s->peer.leaving || !socketio_client_lives(s->client))
+        return;
+    if (record.at && asks_to_return(s, str_from(s->auth), &arrival.pid, &arrival.offset) &&
+        socketio_log_take_in(s->nsp->log, s, &arrival))
+        socketio_socket_admit(s);
+    else
+        decide(s);
+}
+
 int socketio_socket_join(socketio_client *c, str nsp, str auth)
 {
     int error = 0;
@@ -180,20 +223,16 @@ int socketio_socket_join(socketio_client *c, str nsp, str auth)
         socketio_namespace_settle(n);
         return -ENOMEM;
     }
-    s->recovered = restore(s, auth);
-    if (s->recovered || !n->rules->gate)
-        return socketio_socket_admit(s);
-    n->rules->gate(peer_handle(&s->peer));
-    return 0;
+    return settle(s, auth);
 }
 
 /* {"sid":"…"}, and with recovery the name under which it may come back. */
 static int say_welcome(const socketio_socket *s)
 {
-    char json[2 * SESSION_ID_BYTES + 32];
-    int len = s->nsp->log ? snprintf(json, sizeof json, "{\"sid\":\"%.*s\",\"pid\":\"%.*s\"}", SESSION_ID_BYTES, s->id,
-                                     SESSION_ID_BYTES, s->pid)
-                          : snprintf(json, sizeof json, "{\"sid\":\"%.*s\"}", SESSION_ID_BYTES, s->id);
+    char json[2 * SOCKETIO_ID_BYTES + 32];
+    int len = s->nsp->log ? snprintf(json, sizeof json, "{\"sid\":\"%.*s\",\"pid\":\"%.*s\"}", SOCKETIO_ID_BYTES, s->id,
+                                     SOCKETIO_ID_BYTES, s->pid)
+                          : snprintf(json, sizeof json, "{\"sid\":\"%.*s\"}", SOCKETIO_ID_BYTES, s->id);
     return socketio_client_say(s->client, SOCKETIO_CONNECT, s->nsp->entry.key, (str){json, (size_t)len});
 }
 
@@ -217,7 +256,7 @@ int socketio_socket_admit(socketio_socket *s)
 {
     if (s->peer.leaving || !socketio_client_lives(s->client))
         return WEFT_E_CLOSED;
-    if (s->admitted)
+    if (s->admitted || s->returning)
         return WEFT_E_INVALID;
     if (enter(s)) {
         socketio_client_abort(s->client, ENGINEIO_FORCED_CLOSE);
@@ -259,7 +298,7 @@ int socketio_socket_refuse(socketio_socket *s, str message, str data)
 {
     if (s->peer.leaving || !socketio_client_lives(s->client))
         return WEFT_E_CLOSED;
-    if (s->admitted)
+    if (s->admitted || s->returning)
         return WEFT_E_INVALID;
     if (say_no(s, message, data)) {
         socketio_client_abort(s->client, ENGINEIO_FORCED_CLOSE);

@@ -1,4 +1,5 @@
 #include "base/utf8.h"
+#include "hub/ask.h"
 #include "hub/message.h"
 #include "transport/topic_resource.h"
 #include <inttypes.h>
@@ -37,6 +38,37 @@ static void answer_published(exchange *e, const publication *done)
     exchange_answer(e, &(http_answer){.status = 201, .type = STR("application/json"), .body = {body, (size_t)len}});
 }
 
+/* ------------------------------------------------------------------------------------- topics at home on another loop */
+
+static void take_answer(hub *h, uint64_t id, uint64_t number, int error, const publication *done)
+{
+    exchange *e = slots_get(h->table, id, SLOT_EXCHANGE);
+    (void)number;
+    if (e && error)
+        topics_refuse_error(e, h, error);
+    else if (e)
+        answer_published(e, done);
+}
+
+static void no_answer(exchange *e)
+{
+    topics_refuse(e, 503, "the server has too much to do: the message may have been published, or not");
+}
+
+/* There is nothing to free. */
+static void forget(exchange *e)
+{
+    (void)e;
+}
+
+static const held_ops asking_ops = {.forget = forget, .late = no_answer, .answers_half = true};
+
+static void await_answer(exchange *e)
+{
+    e->held = &asking_ops;
+    e->ops->wait(e, TOPICS_ANSWER_MS);
+}
+
 void topic_resource_post(exchange *e, const weft_request *request, void *user)
 {
     hub *h = e->context;
@@ -53,8 +85,10 @@ void topic_resource_post(exchange *e, const weft_request *request, void *user)
         return;
     }
     hub_count_in(&h->counts, HUB_HTTP, message.data.len);
-    error = hub_publish(h, name, body, 0, &done);
-    if (error)
+    error = hub_publish_ask(h, name, body, 0, &(publish_asker){.id = e->id, .answer = take_answer}, &done);
+    if (error == HUB_PENDING)
+        await_answer(e);
+    else if (error)
         topics_refuse_error(e, h, error);
     else
         answer_published(e, &done);

@@ -1,22 +1,12 @@
 #include "transport/topic_resource.h"
 
-#include "base/mem.h"
-#include "hub/message.h"
 #include "proto/form.h"
 #include "transport/poll.h"
+#include "transport/topic_writer.h"
 #include <errno.h>
 #include <stdio.h>
 
 enum { DEFAULT_WAIT_MS = 25000 }; /* of a session's poll */
-
-/* What hangs on a WebSocket: what its client sends is published to its topic. */
-typedef struct {
-    peer_handler handler;
-    const topics_route *route;
-    bool has_key;
-    uint8_t name_len;
-    char name[];
-} writer;
 
 /* ------------------------------------------------------------------------------------------------ what is asked for */
 
@@ -127,56 +117,6 @@ str topic_resource_enter(exchange *e, const weft_request *request, const topics_
 
 /* -------------------------------------------------------------------------------------------------------- WebSocket */
 
-static writer *writer_of(const peer *p)
-{
-    return CONTAINER(p->handler, writer, handler);
-}
-
-static void writer_receive(peer *p, const weft_message *message)
-{
-    const writer *w = writer_of(p);
-    const access_rules *rules = &w->route->access;
-    hub *h = p->hub;
-    access_asker asker = {.peer = p, .has_key = w->has_key};
-    char copy[TOPIC_MAX_NAME_BYTES]; /* the writer goes with its peer, which the program or the fan-out may end */
-    str name = {copy, w->name_len};
-    blob *body;
-    memcpy(copy, w->name, name.len);
-    bool allowed = access_allowed(rules, &asker, name, true);
-    if (p->leaving)
-        return;
-    if (!allowed) {
-        h->limit = limit_count(&h->net->limits, LIMIT_ACCESS);
-        peer_close(p, 1008, STR("this client may not publish to the topic"));
-        return;
-    }
-    int error = message_blob(&h->loop->blocks, message, hub_knows_text(h, message->data), &body);
-    if (!error)
-        error = hub_publish(h, name, body, 0, NULL);
-    if (error)
-        peer_close(p, 1011, STR("the message could not be published"));
-}
-
-static void writer_left(peer *p)
-{
-    mem_free(writer_of(p));
-}
-
-static const peer_handler_ops writing = {.receive = writer_receive, .left = writer_left};
-
-/* 0 or -ENOMEM. */
-static int writer_attach(peer *p, const topics_route *route, str name, bool has_key)
-{
-    writer *w = mem_new(sizeof *w + name.len);
-    if (!w)
-        return -ENOMEM;
-    *w = (writer){.route = route, .has_key = has_key, .name_len = (uint8_t)name.len};
-    w->handler.ops = &writing;
-    memcpy(w->name, name.at, name.len);
-    p->handler = &w->handler;
-    return 0;
-}
-
 /* What came before is queued now. 0 or an error. */
 static int begin(peer *p, str name, str from)
 {
@@ -191,7 +131,7 @@ static void attach(peer *p, const weft_request *request, const void *owner)
     const topics_route *route = owner;
     str name = topic_of(route, request);
     bool has_key = access_look(&route->access, request) == ACCESS_KEY;
-    if (writer_attach(p, route, name, has_key) || begin(p, name, http_stream_since(request)))
+    if (topic_writer_attach(p, route, name, has_key) || begin(p, name, http_stream_since(request)))
         peer_abort(p);
 }
 
@@ -230,11 +170,9 @@ static void open_session(exchange *e, const weft_request *request, const topics_
     if (topics_refuse_session(e))
         return;
     peer *p = poll_session_new(e->context, &route->polls, request, from);
-    int error = p ? begin(p, name, from) : -ENOMEM;
-    if (!error) {
-        poll_session_begin(p, e);
+    int error = p ? poll_session_begin_with(p, e, name, since_read(from)) : -ENOMEM;
+    if (!error)
         return;
-    }
     if (p)
         peer_abort(p);
     topics_refuse_error(e, e->context, error);

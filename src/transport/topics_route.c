@@ -172,6 +172,12 @@ void topics_refuse(exchange *e, int status, const char *sentence)
     exchange_answer(e, &(http_answer){.status = status, .type = STR("application/json"), .body = {body, len}});
 }
 
+void topics_refuse_for_now(exchange *e, const char *sentence)
+{
+    exchange_add_field(e, STR("Retry-After"), STR("1"));
+    topics_refuse(e, 503, sentence);
+}
+
 void topics_refuse_key(exchange *e)
 {
     exchange_add_field(e, STR("WWW-Authenticate"), STR("Bearer"));
@@ -203,6 +209,10 @@ void topics_refuse_error(exchange *e, hub *h, int error)
                  h->max_topics);
         exchange_blame_counted(e, LIMIT_TOPICS); /* by the hub */
         topics_refuse(e, 503, sentence);
+    } else if (error == WEFT_E_FULL) {
+        topics_refuse_for_now(e, "the server has too much to do");
+    } else if (error == WEFT_E_CLOSED) {
+        topics_refuse_for_now(e, "the server is stopping");
     } else {
         topics_refuse(e, 503, "the server is out of memory");
     }

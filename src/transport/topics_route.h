@@ -10,6 +10,8 @@
 #include "transport/poll_session.h"
 #include "transport/websocket_route.h"
 
+enum { TOPICS_ANSWER_MS = 10000 }; /* for which a request waits for what another loop has to say */
+
 typedef struct {
     weft_topics_options options;
     access_rules access;
@@ -41,13 +43,17 @@ void topics_route_free(void *route);
 /** Answers with `{"error":"…"}`. */
 void topics_refuse(exchange *e, int status, const char *sentence);
 
+/** 503 with Retry-After: it may go better in a second. */
+void topics_refuse_for_now(exchange *e, const char *sentence);
+
 /** 401: another key than ours was sent. */
 void topics_refuse_key(exchange *e);
 
 /** Answers 503 when there are as many sessions as there may be; true when it did. */
 bool topics_refuse_session(exchange *e);
 
-/** The refusal that a hub's error stands for: 400 for the name, 503 for a limit or memory. */
+/** The refusal that a hub's error stands for: 400 for the name, 503 for a limit or memory, or a loop that has no room or
+ * has ended. */
 void topics_refuse_error(exchange *e, hub *h, int error);
 
 #endif

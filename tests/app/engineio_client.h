@@ -23,7 +23,7 @@ static inline void keep_sid(const char *packet)
 {
     const char *at = strstr(packet, "\"sid\":\"");
     assert_non_null(at);
-    snprintf(sid, sizeof sid, "%.20s", at + 7);
+    snprintf(sid, sizeof sid, "%.22s", at + 7);
 }
 
 /** A request; `fields` are whole lines or "", the path has no sid yet where `known`. */

@@ -146,7 +146,7 @@ static inline void take_hello(speaker *s)
 {
     assert_memory_equal(hear(s), "{\"type\":\"hello\",", 16);
     if (s->by != BY_WEBSOCKET)
-        snprintf(s->session, sizeof s->session, "%.20s", member("session"));
+        snprintf(s->session, sizeof s->session, "%s", member("session"));
 }
 
 /** Connects and hears hello, which stands in client_bytes then. */
@@ -180,7 +180,7 @@ static inline speaker joined(void)
 /** The session, as the server has it; NULL when it is over. */
 static inline session *session_of(const speaker *s)
 {
-    map_entry *entry = map_get(&app->hub.sessions, str_from(s->session));
+    map_entry *entry = map_get(&app->workers->hub.sessions, str_from(s->session));
     return entry ? CONTAINER(entry, session, entry) : NULL;
 }
 

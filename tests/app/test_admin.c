@@ -179,6 +179,8 @@ static const char *const families[] = {
     "weft_disconnects_total counter",
     "weft_limit_reached_total counter",
     "weft_ping_round_trip_seconds histogram",
+    "weft_loops gauge",
+    "weft_silent_loops gauge",
     "weft_loop_turns_total counter",
     "weft_loop_lag_seconds histogram",
     "weft_system_calls_total counter",

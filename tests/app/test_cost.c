@@ -27,7 +27,7 @@ typedef struct {
 
 static cost spent(void)
 {
-    return (cost){mem_count(), app->net.n_receives, app->net.n_sends, app->loop.n_wakes};
+    return (cost){mem_count(), app->workers->net.n_receives, app->workers->net.n_sends, app->workers->loop.n_wakes};
 }
 
 static cost cost_since(cost before)
@@ -158,7 +158,7 @@ static void cost__of_a_message_is_one_image_for_all(void **state)
     serve(&(weft_websocket_options){.open = join});
     open_clients("/", N_CLIENTS);
     for (size_t i = 0; i < N_OF(sizes); i++) {
-        pool_done(&app->loop.blocks);
+        pool_done(&app->workers->loop.blocks);
         large_bytes = sizes[i];
         on_loop(publish_large);
         assert_in_range(n_allocations, N_CLIENTS, N_CLIENTS + 4);

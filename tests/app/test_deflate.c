@@ -282,9 +282,9 @@ static void deflate__takes_large_frames_in_pieces(void **state)
            len = client_put(frame, CLIENT_FIN | RSV1 | CLIENT_TEXT, deflated, n);
     assert_true(n > 250000);
     for (size_t at = 0; at < len; at += 50000) {
-        uint64_t before = app->net.n_receives;
+        uint64_t before = app->workers->net.n_receives;
         client_write(c.fd, frame + at, len - at < 50000 ? len - at : 50000);
-        CLIENT_UNTIL(app->net.n_receives > before);
+        CLIENT_UNTIL(app->workers->net.n_receives > before);
     }
     expect_message(&c, CLIENT_TEXT, true, large, sizeof large);
     leave(&c);
@@ -424,7 +424,7 @@ static size_t make_bomb(size_t n_mib)
 /* What messages have taken since the pool was emptied, as it keeps what they give back. */
 static size_t most_kept(void)
 {
-    return app->loop.blocks.kept_bytes;
+    return app->workers->loop.blocks.kept_bytes;
 }
 
 /* A GiB in a MiB: the peer goes when the first byte too many is seen, and no more than the limit was ever held. */
@@ -444,7 +444,7 @@ static void deflate__stops_a_bomb_at_the_limit(void **state)
         size_t n = make_bomb(most[i] && most[i] < 70000 ? 1 : 64), limit = most[i] ? most[i] : LARGE_BYTES;
         client c = join_as(paths[i], "permessage-deflate", NO_CONTEXTS);
         look();
-        pool_done(&app->loop.blocks);
+        pool_done(&app->workers->loop.blocks);
         client_try_send(c.fd, CLIENT_FIN | RSV1 | CLIENT_BINARY, deflated, n < limit ? n : limit);
         client_expect_close(c.fd, 1009);
         assert_string_equal(look(), "close:1009:message too large ");
@@ -453,7 +453,7 @@ static void deflate__stops_a_bomb_at_the_limit(void **state)
         assert_true(most_kept() <= 4 * limit + (512 << 10));
     }
     client c = join_as("/0", "permessage-deflate", NO_CONTEXTS);
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     client_try_send(c.fd, CLIENT_FIN | RSV1 | CLIENT_BINARY, deflated, make_bomb(1000));
     client_expect_close(c.fd, 1009);
     assert_true(most_kept() <= 5 << 20);
@@ -569,9 +569,9 @@ static void deflate__compresses_a_broadcast_once_for_each_way(void **state)
         for (size_t k = 0; k < N_OF(sizes); k++) {
             fill(round == 1);
             published_bytes = sizes[k];
-            uint64_t before = websocket_deflate_count(&app->hub);
+            uint64_t before = websocket_deflate_count(&app->workers->hub);
             on_loop(publish_large);
-            assert_int_equal(websocket_deflate_count(&app->hub) - before, sizes[k] < 64 ? 0 : N_WAYS);
+            assert_int_equal(websocket_deflate_count(&app->workers->hub) - before, sizes[k] < 64 ? 0 : N_WAYS);
             for (size_t i = 0; i < N_OF(cases); i++) {
                 bool is_deflated = cases[i].answer && sizes[k] >= 64 && round != 1;
                 expect_message(&clients[i], CLIENT_BINARY, is_deflated && strcmp(cases[i].path, "/high") != 0, large,
@@ -593,12 +593,12 @@ static void deflate__compresses_a_broadcast_once_for_each_way(void **state)
 /* So many messages are sent back to these, one by one, with so many compressions. */
 static void expect_compressions(client *clients, size_t n, uint64_t expected)
 {
-    uint64_t before = websocket_deflate_count(&app->hub);
+    uint64_t before = websocket_deflate_count(&app->workers->hub);
     for (size_t i = 0; i < n; i++) {
         send_deflated(&clients[i], CLIENT_BINARY, large, 1000);
         expect_message(&clients[i], CLIENT_BINARY, true, large, 1000);
     }
-    assert_int_equal(websocket_deflate_count(&app->hub) - before, expected);
+    assert_int_equal(websocket_deflate_count(&app->workers->hub) - before, expected);
 }
 
 /* Programs go through their clients and send each the same. */
@@ -696,12 +696,12 @@ static void deflate__keeps_contexts_within_the_budget(void **state)
             expect_message(all[k], CLIENT_TEXT, true, large, 1000);
         }
     }
-    assert_int_equal(app->net.limits.n[LIMIT_DEFLATE_BUDGET], 2); /* c and d */
+    assert_int_equal(app->workers->net.limits.n[LIMIT_DEFLATE_BUDGET], 2); /* c and d */
     leave(&b);
     b = join_as("/", "permessage-deflate", "");
     client_reset(a.fd);
     forget(&a);
-    CLIENT_UNTIL(app->hub.n_peers == 3);
+    CLIENT_UNTIL(app->workers->hub.n_peers == 3);
     a = join_as("/", "permessage-deflate", "");
     leave(&a);
     leave(&b);
@@ -766,12 +766,12 @@ static bool fail_from(uint64_t n, void **state)
     serve(&(weft_websocket_options){
         .message = on_echo, .deflate = 1, .deflate_context = 1, .ping_interval_ms = WEFT_NEVER});
     client other = join_as("/other", "permessage-deflate", NO_CONTEXTS);
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     uint64_t before = mem_count();
     mem_fail_from(n);
     bool good = go_through_everything();
     bool enough = mem_count() - before < n;
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1);
     mem_fail_from(0);
     assert_true(good || !enough);
     send_deflated(&other, CLIENT_TEXT, large, 1000);

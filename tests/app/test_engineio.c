@@ -142,10 +142,10 @@ static void engineio__sets_its_cookie_with_the_handshake(void **state)
     assert_non_null(cookie);
     snprintf(line, sizeof line, "%.120s", cookie + 2);
     *strchr(line, '\r') = '\0';
-    assert_string_equal(line + strlen("Set-Cookie: io=") + 20, "; Path=/; HttpOnly; SameSite=Lax");
+    assert_string_equal(line + strlen("Set-Cookie: io=") + 22, "; Path=/; HttpOnly; SameSite=Lax");
     assert_int_equal(client_read(fd, client_bytes, 100), 100);
     keep_sid(client_bytes);
-    assert_memory_equal(line + strlen("Set-Cookie: io="), sid, 20);
+    assert_memory_equal(line + strlen("Set-Cookie: io="), sid, 22);
     close(fd);
 }
 
@@ -363,7 +363,7 @@ static void engineio__refuses_what_is_too_large_and_goes_on(void **state)
     let_arrive();
     client_write_text(fd, "5\r\nfghij\r\n");
     eio_expect(fd, 413, "");
-    assert_int_equal(app->net.limits.n[LIMIT_MESSAGE_BYTES], 2);
+    assert_int_equal(app->workers->net.limits.n[LIMIT_MESSAGE_BYTES], 2);
     eio_post("4abcdefghi");
     assert_string_equal(look(), "message:abcdefghi ");
     fd = eio_websocket(false);
@@ -378,12 +378,12 @@ static void engineio__refuses_what_is_too_large_and_goes_on(void **state)
 static void engineio__opens_so_many_sessions_over_polls(void **state)
 {
     (void)state;
-    app->hub.max_sessions = 1;
+    app->workers->hub.max_sessions = 1;
     serve_engineio(&echo);
     int fd = eio_websocket(false); /* has a connection, and is not one of them */
     eio_open();
     eio_expect(eio_request("GET", POLLING, false, "", ""), 503, "too many sessions (option: max_sessions)\n");
-    assert_int_equal(app->net.limits.n[LIMIT_SESSIONS], 1);
+    assert_int_equal(app->workers->net.limits.n[LIMIT_SESSIONS], 1);
     eio_post("1");
     eio_open();
     int upgraded = eio_probe();
@@ -393,8 +393,8 @@ static void engineio__opens_so_many_sessions_over_polls(void **state)
     eio_open();
     close(fd);
     close(upgraded);
-    CLIENT_UNTIL(app->hub.n_peers == 1);
-    assert_int_equal(app->hub.n_connected_sessions, 0);
+    CLIENT_UNTIL(app->workers->hub.n_peers == 1);
+    assert_int_equal(app->workers->hub.n_connected_sessions, 0);
 }
 
 static void engineio__ends_with_overlapping_requests(void **state)
@@ -772,9 +772,9 @@ static void engineio__is_one_peer_on_either_carrier(void **state)
         on_loop(look_about);
         assert_int_equal(results[1], WEFT_TRANSPORT_ENGINEIO);
         assert_string_equal(look(), "127.0.0.1 1 1 ");
-        assert_int_equal(app->hub.counts.traffic[WEFT_TRANSPORT_ENGINEIO].n_peers, 1 + frames);
-        assert_int_equal(app->hub.counts.traffic[WEFT_TRANSPORT_WEBSOCKET].n_peers, 0);
-        assert_int_equal(app->hub.counts.traffic[WEFT_TRANSPORT_WEBSOCKET].messages_in, 0);
+        assert_int_equal(app->workers->hub.counts.traffic[WEFT_TRANSPORT_ENGINEIO].n_peers, 1 + frames);
+        assert_int_equal(app->workers->hub.counts.traffic[WEFT_TRANSPORT_WEBSOCKET].n_peers, 0);
+        assert_int_equal(app->workers->hub.counts.traffic[WEFT_TRANSPORT_WEBSOCKET].messages_in, 0);
         if (frames)
             close(fd);
     }
@@ -808,7 +808,7 @@ static void engineio__has_one_line_of_log_for_each_session(void **state)
     CLIENT_UNTIL(*events);
     assert_true(strncmp(events, "event=close transport=engineio address=127.0.0.1:", 49) == 0);
     assert_non_null(strstr(look(), " code=1006 reason=\"ping timeout\" limit=\"ping_timeout_ms\" messages_in=0"));
-    assert_null(app->hub.limit);
+    assert_null(app->workers->hub.limit);
 }
 
 /* --------------------------------------------------------------------------------------------------------- heartbeat */

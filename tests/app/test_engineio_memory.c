@@ -106,7 +106,7 @@ static bool fail_from(uint64_t n, void **state)
         .engine = {.ping_interval_ms = 500, .ping_timeout_ms = 300, .cookie.name = "io"},
     });
     int other = client_open(url, "/other");
-    pool_done(&app->loop.blocks); /* what the other has warmed */
+    pool_done(&app->workers->loop.blocks); /* what the other has warmed */
     uint64_t before = mem_count(), began_ms = client_now_ms();
     mem_fail_from(n);
     bool good = go_through_everything();
@@ -114,7 +114,7 @@ static bool fail_from(uint64_t n, void **state)
     mem_fail_from(0);
     if (!good)
         posted_well("1"); /* a session that it could go on with */
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1);
     assert_true(client_now_ms() - began_ms < 4000); /* who cannot be served is not kept waiting */
     assert_true(good || !enough);
     assert_int_equal(n_opened, n_closed);

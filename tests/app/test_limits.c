@@ -37,7 +37,7 @@ static void make_app(weft_options options)
 
 static uint64_t reached(limit_id limit)
 {
-    return app->net.limits.n[limit];
+    return app->workers->net.limits.n[limit];
 }
 
 /** Exactly once, and of all limits this one alone. */
@@ -98,7 +98,7 @@ static void connection_exhaustion__an_address_holds_so_many(void **state)
     (void)state;
     int fds[3];
     make_app((weft_options){.max_address_connections = 3});
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     serve_addresses();
     for (size_t i = 0; i < N_OF(fds); i++)
         expect_served(fds[i] = connect_from("127.0.0.2"));
@@ -109,7 +109,7 @@ static void connection_exhaustion__an_address_holds_so_many(void **state)
     int other = connect_from("127.0.0.3");
     expect_served(other);
     close(fds[0]);
-    CLIENT_UNTIL(app->net.n_streams == 3);
+    CLIENT_UNTIL(app->workers->net.n_streams == 3);
     expect_served(fds[0] = connect_from("127.0.0.2"));
     expect_turned_away(connect_from("127.0.0.2"));
     for (size_t i = 0; i < N_OF(fds); i++)
@@ -122,14 +122,14 @@ static void connection_exhaustion__silent_ones_and_peers_count(void **state)
 {
     (void)state;
     make_app((weft_options){.max_address_connections = 2});
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     serve_addresses();
     int silent = connect_from("127.0.0.2"), opened = connect_from("127.0.0.2");
     client_ask(opened, "/socket", "");
     client_expect_accepted(opened);
     expect_turned_away(connect_from("127.0.0.2"));
     client_leave(opened);
-    CLIENT_UNTIL(app->net.n_streams == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1);
     opened = connect_from("127.0.0.2");
     expect_served(opened);
     close(silent);
@@ -140,7 +140,7 @@ static void connection_exhaustion__an_address_connects_so_fast(void **state)
 {
     (void)state;
     make_app((weft_options){.max_address_connects_per_s = 1});
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     serve_addresses();
     for (int i = 0; i < 10; i++) {
         int fd = connect_from("127.0.0.2");
@@ -162,16 +162,16 @@ static void connection_exhaustion__of_many_addresses_leaves_room_for_others(void
     enum { N_ATTACKERS = 40, EACH = 6, SHARE = 4 };
     static int fds[N_ATTACKERS * EACH];
     make_app((weft_options){.max_address_connections = SHARE});
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     serve_addresses();
     for (int i = 0; i < N_ATTACKERS * EACH; i++) {
         char of[32];
         snprintf(of, sizeof of, "127.0.1.%d", 1 + i % N_ATTACKERS);
         fds[i] = connect_from(of);
     }
-    CLIENT_UNTIL(app->net.n_streams + reached(LIMIT_ADDRESS_CONNECTIONS) == N_ATTACKERS * EACH);
-    assert_int_equal(app->net.n_streams, N_ATTACKERS * SHARE);
-    assert_int_equal(app->net.addresses.counted.n_entries, N_ATTACKERS);
+    CLIENT_UNTIL(app->workers->net.n_streams + reached(LIMIT_ADDRESS_CONNECTIONS) == N_ATTACKERS * EACH);
+    assert_int_equal(app->workers->net.n_streams, N_ATTACKERS * SHARE);
+    assert_int_equal(app->workers->net.addresses->counted.n_entries, N_ATTACKERS);
     assert_int_equal(count("limit=max_address_connections"), N_ATTACKERS);
     int honest = connect_from("127.0.2.1");
     expect_served(honest);
@@ -311,7 +311,7 @@ static void connection_exhaustion__through_a_proxy_ends_at_the_share_of_each(voi
     assert_int_equal(count("address=198.51.100.7 status=503"), 1);
     assert_int_equal(count("limit=max_address_connections"), 1);
     client_leave(first);
-    CLIENT_UNTIL(app->net.n_streams == 2);
+    CLIENT_UNTIL(app->workers->net.n_streams == 2);
     first = open_through_proxy("198.51.100.7");
     client_expect_accepted(first);
     close(first);
@@ -519,7 +519,7 @@ static void message_flood__by_posts_is_refused(void **state)
     assert_int_equal(client_read_answer(fd, NULL), 200);
     const char *at = strstr(client_bytes, "\"session\":\"");
     assert_non_null(at);
-    snprintf(session, sizeof session, "%.20s", at + strlen("\"session\":\""));
+    snprintf(session, sizeof session, "%.22s", at + strlen("\"session\":\""));
     for (int i = 0; i < 30; i++)
         strcat(body, i ? ",{\"type\":\"pong\"}" : "{\"type\":\"pong\"}");
     strcat(body, "]");
@@ -542,7 +542,7 @@ static void message_rate__costs_nothing_without_a_limit(void **state)
     int fd = client_open(url, "/");
     send_numbers(fd, 100, 16);
     CLIENT_UNTIL(n_messages == 100);
-    peer *p = slots_get(&app->table, latest.id, SLOT_PEER);
+    peer *p = slots_get(&app->workers->table, latest.id, SLOT_PEER);
     assert_null(p->extra);
     client_leave(fd);
 }
@@ -560,7 +560,7 @@ static void refused(const char *request, int status, limit_id limit)
     snprintf(words, sizeof words, "limit=%s", limit_name(limit));
     expect_reached(limit);
     CLIENT_UNTIL(count(words) == 1 || count("limit=\"") == 1);
-    app->net.limits = (limits){0};
+    app->workers->net.limits = (limits){0};
     lines[0] = '\0';
 }
 

@@ -53,7 +53,7 @@ static size_t count_named(limit_id limit)
 /** The limit was reached once, and no other. */
 static void expect_reached(limit_id limit)
 {
-    CLIENT_UNTIL(app->net.limits.n[limit] && count_named(limit));
+    CLIENT_UNTIL(app->workers->net.limits.n[limit] && count_named(limit));
     scrape();
     for (int i = 0; i < N_LIMITS; i++) {
         char series[128];
@@ -114,7 +114,7 @@ static void max_address_connections__is_counted_and_told(void **state)
     make_app((weft_options){.max_address_connections = 1});
     serve_page();
     scrape(); /* operators come from an address too, but not to this net */
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     int fd = connect_from("127.0.0.2"), more = connect_from("127.0.0.2");
     assert_int_equal(client_read_answer(more, "Retry-After: 1"), 503);
     expect_reached(LIMIT_ADDRESS_CONNECTIONS);
@@ -127,7 +127,7 @@ static void max_address_connects_per_s__is_counted_and_told(void **state)
     (void)state;
     make_app((weft_options){.max_address_connects_per_s = 1});
     serve_page();
-    app->net.addresses.count_loopback = true;
+    app->workers->net.addresses->count_loopback = true;
     for (int i = 0; i < 10; i++)
         expect_status(connect_from("127.0.0.2"), GET_PAGE, 200);
     int more = connect_from("127.0.0.2");
@@ -274,11 +274,11 @@ static void min_body_bytes_per_s__is_counted_and_told(void **state)
     serve_requests();
     int fd = client_connect(url);
     client_write_text(fd, "POST /post" FIELDS("Content-Length: 10000\r\n") "slow");
-    CLIENT_UNTIL(app->http.n_connections == 1);
+    CLIENT_UNTIL(app->workers->http.n_connections == 1);
     let_arrive();
-    http1_connection *c = CONTAINER(list_first(&app->http.connections), http1_connection, siblings);
+    http1_connection *c = CONTAINER(list_first(&app->workers->http.connections), http1_connection, siblings);
     assert_non_null(c->incoming);
-    loop_arm(&app->loop, &c->deadline, 0, c->deadline.fire);
+    loop_arm(&app->workers->loop, &c->deadline, 0, c->deadline.fire);
     assert_int_equal(client_read_answer(fd, "Connection: close"), 408);
     close(fd);
     expect_reached(LIMIT_BODY_RATE);
@@ -383,7 +383,7 @@ static void unsent_pongs__are_counted_and_told(void **state)
                sizeof few); /* or the system takes more, some time */
     int fd = open_small("/");
     size_t len = client_put(frame, CLIENT_FIN | CLIENT_PING, payload, sizeof payload);
-    for (int i = 0; !app->net.limits.n[LIMIT_REPLY_BYTES]; i++) {
+    for (int i = 0; !app->workers->net.limits.n[LIMIT_REPLY_BYTES]; i++) {
         assert_true(i < 1000000);
         if (send(fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL) < (ssize_t)len)
             weft_step(app, 1);

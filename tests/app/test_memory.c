@@ -105,12 +105,12 @@ static bool fail_from(uint64_t n, void **state)
     setup_routes();
     n_opened = n_closed = 0;
     int other = client_open(url, "/other");
-    pool_done(&app->loop.blocks); /* what the other has warmed */
+    pool_done(&app->workers->loop.blocks); /* what the other has warmed */
     uint64_t before = mem_count(), began_ms = client_now_ms();
     mem_fail_from(n);
     bool good = go_through_everything();
     bool enough = mem_count() - before < n;
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1);
     mem_fail_from(0);
     assert_true(client_now_ms() - began_ms < 4000); /* who cannot be served is not kept waiting */
     assert_true(good || !enough);
@@ -135,7 +135,7 @@ static void memory__fails_nobody_but_the_client_that_needs_it(void **state)
 
 static void close_without_memory(void)
 {
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     mem_fail_from(1);
     weft_close(latest, 1000, "no memory for this");
     mem_fail_from(0);

@@ -163,7 +163,7 @@ static void protocol__needs_its_subprotocol(void **state)
                             "this path speaks weft.v1, which a client offers in Sec-WebSocket-Protocol\n");
         client_expect_end(fd);
     }
-    assert_int_equal(app->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.n_peers, 0);
 }
 
 static void protocol__refuses_binary_messages(void **state)
@@ -283,8 +283,8 @@ static void protocol__answers_head_without_a_session(void **state)
     assert_true(client_head_has("Allow: GET, POST"));
     client_expect_silence(fd, 20);
     close(fd);
-    assert_int_equal(app->hub.n_peers, 0);
-    assert_int_equal(app->hub.sessions.n_entries, 0);
+    assert_int_equal(app->workers->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.sessions.n_entries, 0);
 }
 
 static void protocol__serves_no_other_method(void **state)
@@ -335,7 +335,7 @@ static void protocol__refuses_a_wrong_key(void **state)
     assert_int_equal(client_read_answer(fd, "WWW-Authenticate: Bearer"), 401);
     assert_string_equal(client_bytes, "{\"error\":\"this is not the publish key\"}");
     close(fd);
-    assert_int_equal(app->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.n_peers, 0);
 }
 
 /* It counts for all that is said on the connection; a POST's own means nothing. */
@@ -366,7 +366,7 @@ static void protocol__lets_pages_of_its_own_origin_come(void **state)
     hang_up(&s);
     assert_int_equal(status_of_connect(by, "Origin: https://page.example\r\n"), 403);
     assert_int_equal(status_of_connect(by, "Origin: null\r\n"), 403);
-    assert_int_equal(app->hub.n_peers, by == BY_POLLS ? 1 : 0);
+    assert_int_equal(app->workers->hub.n_peers, by == BY_POLLS ? 1 : 0);
 }
 
 static const char *const one_page[] = {"https://page.example", NULL}, *const any_page[] = {"*", NULL};
@@ -413,7 +413,7 @@ static void protocol__tells_when_the_server_stops(void **state)
     speaker s = joined();
     int waiting = by == BY_POLLS ? ask_poll(&s, "25") : -1;
     if (by == BY_POLLS)
-        CLIENT_UNTIL(app->net.n_streams == 1);
+        CLIENT_UNTIL(app->workers->net.n_streams == 1);
     let_arrive();
     on_loop(stop_now);
     if (by == BY_WEBSOCKET) {

@@ -92,7 +92,7 @@ static void envelopes__wrong_ones_are_told_why(void **state)
         check_error(&s, wrong[i].said, "7", "invalid");
         assert_string_equal(member("message"), wrong[i].why);
     }
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
     expect_no_more(&s);
     hang_up(&s);
 }
@@ -422,7 +422,7 @@ static void envelopes__may_what_the_patterns_say(void **state)
           "published to "
           "here\"}");
     check_error(&s, "{\"type\":\"presence\",\"topic\":\"talk/a\",\"id\":3}", "3", "forbidden");
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
     subscribe_to(&s, "news/a");
     assert_memory_equal(plain(hear((say(&s, "{\"type\":\"publish\",\"topic\":\"talk/a\",\"id\":4,\"data\":0}"), &s))),
                         "{\"type\":\"published\",\"id\":4", 26);
@@ -518,12 +518,12 @@ static void envelopes__program_may_close_who_asks(void **state)
             hang_up(&s);
         }
         assert_int_equal(strlen(look()), 2); /* asked once */
-        CLIENT_UNTIL(app->hub.n_peers == 0 && app->hub.sessions.n_entries == 0);
+        CLIENT_UNTIL(app->workers->hub.n_peers == 0 && app->workers->hub.sessions.n_entries == 0);
     }
-    const topic *t = hub_find_topic(&app->hub, STR("y"));
+    const topic *t = hub_find_topic(&app->workers->hub, STR("y"));
     assert_int_equal(t->head, 1);
     assert_int_equal(t->n_subscribers, 0);
-    assert_null(hub_find_topic(&app->hub, STR("n")));
+    assert_null(hub_find_topic(&app->workers->hub, STR("n")));
 }
 
 static void publish_meanwhile(weft_peer who)
@@ -576,7 +576,7 @@ static void envelopes__makes_topics_up_to_the_limit(void **state)
     subscribe_to(&s, "b");
     check(&s, "{\"type\":\"subscribe\",\"topic\":\"c\",\"id\":1}", full);
     check(&s, "{\"type\":\"publish\",\"topic\":\"c\",\"id\":1,\"data\":0}", full);
-    assert_null(app->hub.limit);
+    assert_null(app->workers->hub.limit);
     hang_up(&s);
 }
 

@@ -35,7 +35,7 @@ static void count_close(weft_peer who, int code, weft_str reason)
 
 static const peer *only_peer(void)
 {
-    return slots_get(&app->table, latest.id, SLOT_PEER);
+    return slots_get(&app->workers->table, latest.id, SLOT_PEER);
 }
 
 static size_t queued_now(void)
@@ -404,7 +404,8 @@ static void vanish(carrier how, int stage, size_t part)
 
 static bool nobody_left(void)
 {
-    return app->net.n_streams == 1 && app->hub.n_peers == 1 && app->hub.sessions.n_entries == 1;
+    return app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1 &&
+           app->workers->hub.sessions.n_entries == 1;
 }
 
 static void vanish_all(int n)
@@ -412,7 +413,7 @@ static void vanish_all(int n)
     for (int i = 0; i < n; i++)
         vanish((carrier)(i % N_CARRIERS), i / N_CARRIERS % 5, (size_t)(i / N_CARRIERS / 5));
     CLIENT_UNTIL(nobody_left());
-    const topic *room = hub_find_topic(&app->hub, STR("room"));
+    const topic *room = hub_find_topic(&app->workers->hub, STR("room"));
     CLIENT_UNTIL(!room->n_subscribers && !room->presence); /* names leave after 5 s */
     assert_int_equal(n_opened, n_closed + 1);
 }
@@ -420,7 +421,7 @@ static void vanish_all(int n)
 static size_t bytes_in_use(void)
 {
     struct mallinfo2 info = mallinfo2(); /* a sanitizer's malloc tells 0, and looks for leaks itself */
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     info = mallinfo2();
     return info.uordblks + info.hblkhd;
 }
@@ -464,7 +465,7 @@ static void load__keeps_idle_clients_small(void **state)
         free(all[i].answer);
         all[i].answer = NULL;
     }
-    CLIENT_UNTIL(by != BY_POLLS || app->net.n_streams == N);
+    CLIENT_UNTIL(by != BY_POLLS || app->workers->net.n_streams == N);
     let_arrive();
     size_t after = bytes_in_use();
     print_message("# an idle client takes %zu bytes of heap\n", (after - before) / N);
@@ -492,7 +493,7 @@ static bool find_session(speaker *s)
 {
     const char *at = strstr(client_bytes, "\"session\":\"");
     if (at)
-        snprintf(s->session, sizeof s->session, "%.20s", at + 11);
+        snprintf(s->session, sizeof s->session, "%.*s", SESSION_ID_BYTES, at + 11);
     return at;
 }
 
@@ -580,15 +581,16 @@ static bool fail_from(uint64_t n, void **state)
     expect_no_more(&other);
     other_peer = latest;
     n_opened = n_closed = 0;
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     uint64_t before = mem_count(), began_ms = client_now_ms();
     mem_fail_from(n);
     bool good = go_through_everything();
     bool enough = mem_count() - before < n;
     assert_true(good || client_now_ms() - began_ms < 4000); /* who cannot be served is not kept waiting */
     mem_fail_from(0);
-    slots_each(&app->table, SLOT_PEER, abort_others, NULL);
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1 && !app->hub.sessions.n_entries);
+    slots_each(&app->workers->table, SLOT_PEER, abort_others, NULL);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1 &&
+                 !app->workers->hub.sessions.n_entries);
     assert_true(good || !enough);
     assert_int_equal(n_opened, n_closed);
     expect_no_more(&other);

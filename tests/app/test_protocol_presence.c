@@ -150,7 +150,7 @@ static void presence__lists_who_is_there(void **state)
           "{\"type\":\"presence\",\"id\":\"x\",\"topic\":\"room\",\"count\":1,\"members\":[\"ann\"]}");
     check(&s, "{\"type\":\"presence\",\"topic\":\"roomy\"}",
           "{\"type\":\"presence\",\"topic\":\"roomy\",\"count\":0,\"members\":[]}");
-    assert_null(hub_find_topic(&app->hub, STR("roomy")));
+    assert_null(hub_find_topic(&app->workers->hub, STR("roomy")));
     speaker bob = named("bob");
     say(&s, "{\"type\":\"presence\",\"topic\":\"room\",\"id\":1}");
     assert_non_null(strstr(hear(&s), ",\"count\":2,\"members\":[\""));

@@ -157,7 +157,7 @@ static void sessions__end_with_their_stream(void **state)
     CLIENT_UNTIL(*events);
     assert_string_equal(look(), "close:1006: ");
     check_not_there(id);
-    assert_int_equal(app->hub.sessions.n_entries, 0);
+    assert_int_equal(app->workers->hub.sessions.n_entries, 0);
 }
 
 /* ------------------------------------------------------------------------------------------------------------ no room */
@@ -272,7 +272,7 @@ static void sessions__publishes_nothing_that_it_refuses(void **state)
     speaker s = connect_by(BY_POLLS);
     fill(&s);
     assert_int_equal(post_status(&s, publish, strlen(publish)), 503);
-    assert_null(hub_find_topic(&app->hub, STR("t")));
+    assert_null(hub_find_topic(&app->workers->hub, STR("t")));
     hang_up(&s);
 }
 
@@ -389,7 +389,7 @@ static void sessions__outlive_a_poll_that_was_cut(void **state)
     int fd = ask_poll(&s, "25");
     client_expect_silence(fd, 20);
     client_reset(fd);
-    CLIENT_UNTIL(app->net.n_streams == 0);
+    CLIENT_UNTIL(app->workers->net.n_streams == 0);
     publish_to("t", "1");
     expect(&s, "{\"type\":\"message\",\"topic\":\"t\",\"id\":\"E-1\",\"kind\":\"text\",\"data\":\"1\"}");
     hang_up(&s);

@@ -484,12 +484,12 @@ static void drain__ends_polls_that_are_in_no_namespace(void **state)
     assert_int_equal(client_read_answer(fd, NULL), 200);
     close(fd);
     let_arrive();
-    assert_int_equal(app->hub.sessions.n_entries, 1);
-    assert_int_equal(app->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.sessions.n_entries, 1);
+    assert_int_equal(app->workers->hub.n_peers, 0);
     weft_stop(app);
     while (weft_step(app, 10) > 0)
         continue;
-    assert_int_equal(app->hub.sessions.n_entries, 0);
+    assert_int_equal(app->workers->hub.sessions.n_entries, 0);
 }
 
 static void free__with_everybody_there(void **state)

@@ -136,7 +136,7 @@ static bool opens_polls(void)
     *sid = '\0';
     if (!answers("GET", "", "", "0{\"sid\""))
         return false;
-    snprintf(sid, sizeof sid, "%.20s", strstr(client_bytes, "\"sid\":\"") + 7);
+    snprintf(sid, sizeof sid, "%.22s", strstr(client_bytes, "\"sid\":\"") + 7);
     return true;
 }
 
@@ -207,7 +207,7 @@ static bool fail_from(uint64_t n, uint32_t recovery_ms, bool (*go_through_everyt
     weft_socketio_namespace(app, "/socket.io/", "/o*", &options);
     begin();
     int other = client_open(url, "/other");
-    pool_done(&app->loop.blocks); /* what the other has warmed */
+    pool_done(&app->workers->loop.blocks); /* what the other has warmed */
     uint64_t before = mem_count();
     mem_fail_from(n);
     bool good = go_through_everything();
@@ -215,7 +215,7 @@ static bool fail_from(uint64_t n, uint32_t recovery_ms, bool (*go_through_everyt
     mem_fail_from(0);
     if (!good && *sid)
         answers("POST", sid, "1", "ok"); /* a session that it could go on with */
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1);
     assert_true(good || !enough);
     assert_int_equal(n_opened, n_closed);
     assert_int_equal(n_calls, n_acked);
@@ -302,7 +302,7 @@ static int idle_poll(void)
     char own[32];
     request(fd, "GET", "", "");
     assert_int_equal(client_read_answer(fd, NULL), 200);
-    snprintf(own, sizeof own, "%.20s", strstr(client_bytes, "\"sid\":\"") + 7);
+    snprintf(own, sizeof own, "%.22s", strstr(client_bytes, "\"sid\":\"") + 7);
     request(fd, "POST", own, "40");
     assert_int_equal(client_read_answer(fd, NULL), 200);
     request(fd, "GET", own, "");
@@ -324,12 +324,12 @@ static size_t idle_bytes(int (*open_one)(void), void **state)
     serve_socketio(&(weft_socketio_options){.event = echo});
     int first = open_one(); /* the loop's own buffers are there */
     let_arrive();
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     size_t before = bytes_in_use();
     for (int i = 0; i < N_IDLE; i++)
         fds[i] = open_one();
     let_arrive();
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     size_t each = (bytes_in_use() - before) / N_IDLE;
     for (int i = 0; i < N_IDLE; i++)
         client_reset(fds[i]);

@@ -581,10 +581,10 @@ static void forget_attacker(attacker *a)
 
 static void keep_id(const char *at, size_t len, const char *name, char *to)
 {
-    const char *found = memmem(at, len, name, strlen(name));
-    const char *end = found ? found + strlen(name) + 20 : NULL;
-    if (found && end <= at + len)
-        snprintf(to, sizeof *sids, "%.20s", end - 20);
+    const char *found = memmem(at, len, name, strlen(name)), *from = found ? found + strlen(name) : NULL;
+    const char *end = from ? memchr(from, '"', (size_t)(at + len - from)) : NULL;
+    if (end)
+        snprintf(to, sizeof *sids, "%.*s", (int)(end - from), from);
 }
 
 /* An offset is the last argument of an event. */

@@ -66,14 +66,14 @@ static void sse__begins_in_one_send(void **state)
     (void)state;
     serve_sse(&(weft_sse_options){.open = greet});
     int fd = client_connect(url);
-    while (!app->net.n_streams)
+    while (!app->workers->net.n_streams)
         weft_step(app, 10);
-    uint64_t n_sends = app->net.n_sends;
+    uint64_t n_sends = app->workers->net.n_sends;
     client_get(fd, "/");
     sse_expect_begin(fd);
     stream_expect(fd, "data: hello\n\n");
 #ifndef WEFT_TEST_TLS /* there the handshake is among them */
-    assert_int_equal(app->net.n_sends - n_sends, 1);
+    assert_int_equal(app->workers->net.n_sends - n_sends, 1);
 #else
     (void)n_sends;
 #endif

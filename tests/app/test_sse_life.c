@@ -377,7 +377,7 @@ static void sse__knows_a_client_that_did_not_wait(void **state)
             client_reset(fd);
         else
             shutdown(fd, SHUT_WR);
-        CLIENT_UNTIL(!app->net.n_streams || !list_empty(&app->net.lingering));
+        CLIENT_UNTIL(!app->workers->net.n_streams || !list_empty(&app->workers->net.lingering));
         on_loop(accept_asked);
         assert_int_equal(results[0], WEFT_E_CLOSED);
         if (i == 2)

@@ -18,7 +18,7 @@ static void join(weft_peer who)
 /* Once nobody is left each has been told of exactly one opening and one end. */
 static void expect_nobody_left(void)
 {
-    CLIENT_UNTIL(app->net.n_streams == 0 && app->hub.n_peers == 0);
+    CLIENT_UNTIL(app->workers->net.n_streams == 0 && app->workers->hub.n_peers == 0);
     assert_int_equal(n_opened, n_closed);
 }
 
@@ -206,7 +206,7 @@ static void sse__gives_up_who_takes_nothing(void **state)
 {
     (void)state;
     int fd = fall_behind(&(weft_topic_options){.ring_messages = SLOW_MESSAGES, .slow = WEFT_SLOW_LATEST});
-    list_node *node = list_first(&app->net.stalled);
+    list_node *node = list_first(&app->workers->net.stalled);
     assert_non_null(node);
     CONTAINER(node, stream, waiting)->since_ms -= NET_WRITE_TIMEOUT_MS;
     CLIENT_UNTIL(strstr(events, "close:"));
@@ -288,7 +288,7 @@ static void sse__carries_large_messages(void **state)
         assert_int_equal(results[0], 0);
         expect_large(fd, room, room_bytes);
         expect_large(other, room, room_bytes);
-        CLIENT_UNTIL(app->net.stalled.next == &app->net.stalled);
+        CLIENT_UNTIL(app->workers->net.stalled.next == &app->workers->net.stalled);
         on_loop(send_large);
         assert_int_equal(results[0], sizes[i] < 1 << 20 ? 0 : WEFT_QUEUED);
         expect_large(other, room, room_bytes);
@@ -456,12 +456,12 @@ static bool fail_from(const char *path, uint64_t n, void **state)
     weft_peer other_peer = latest;
     n_opened = n_closed = 0;
     weft_every(app, 5, publish_in_time, NULL);
-    pool_done(&app->loop.blocks); /* what the other has warmed */
+    pool_done(&app->workers->loop.blocks); /* what the other has warmed */
     uint64_t before = mem_count(), began_ms = client_now_ms();
     mem_fail_from(n);
     bool good = go_through_everything(path);
     bool enough = mem_count() - before < n;
-    CLIENT_UNTIL(app->net.n_streams == 1 && app->hub.n_peers == 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == 1 && app->workers->hub.n_peers == 1);
     mem_fail_from(0);
     assert_true(client_now_ms() - began_ms < 4000); /* who cannot be served is not kept waiting */
     assert_true(good || !enough);
@@ -488,7 +488,7 @@ static void sse__fails_nobody_but_the_client_that_needs_memory(void **state)
 
 static void close_without_memory(void)
 {
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     mem_fail_from(1);
     weft_close(latest, 1001, "no memory for this");
     mem_fail_from(0);
@@ -574,10 +574,10 @@ static void sse__costs_one_image_and_one_send_a_client(void **state)
     open_clients("/", N_CLIENTS);
     for (int i = 0; i < 3; i++)
         broadcast(publisher);
-    uint64_t allocations = mem_count(), n_sends = app->net.n_sends;
+    uint64_t allocations = mem_count(), n_sends = app->workers->net.n_sends;
     broadcast(publisher);
     allocations = mem_count() - allocations;
-    n_sends = app->net.n_sends - n_sends;
+    n_sends = app->workers->net.n_sends - n_sends;
     print_message("# a message to %d streams: %lu allocations, %lu sends\n", N_CLIENTS, allocations, n_sends);
     assert_int_equal(allocations, 0);
     assert_int_equal(n_sends, N_CLIENTS);
@@ -597,7 +597,7 @@ static void sse__makes_one_image_for_all(void **state)
     serve_sse(&(weft_sse_options){.open = join});
     open_clients("/", N);
     for (size_t i = 0; i < N_OF(sizes); i++) {
-        pool_done(&app->loop.blocks);
+        pool_done(&app->workers->loop.blocks);
         large_bytes = sizes[i];
         uint64_t before = mem_count();
         on_loop(publish_large);
@@ -633,10 +633,10 @@ static void sse__keeps_an_idle_client_in_512_bytes(void **state)
     allow_many_files();
     serve_sse(&(weft_sse_options){.open = join, .close = count_close});
     int first = sse_open("/", ""); /* the loop's own buffers are there */
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     size_t before = bytes_in_use();
     open_clients("/", N_IDLE);
-    pool_done(&app->loop.blocks);
+    pool_done(&app->workers->loop.blocks);
     size_t each = (bytes_in_use() - before) / N_IDLE;
     print_message("# an idle stream takes %zu bytes of heap\n", each);
     assert_in_range(each, 1, MOST_BYTES);

@@ -230,7 +230,7 @@ static void tls__answers_plain_http_on_its_port(void **state)
     assert_int_equal(client_read_answer(fd, "Content-Type: text/plain; charset=utf-8"), 400);
     assert_non_null(strstr(client_bytes, "https"));
     client_expect_end(fd);
-    CLIENT_UNTIL(app->net.n_streams == 0);
+    CLIENT_UNTIL(app->workers->net.n_streams == 0);
     assert_non_null(strstr(log_text, "event=tls address=127.0.0.1"));
 }
 
@@ -258,8 +258,8 @@ static void tls__half_a_handshake_has_as_long_as_a_head(void **state)
     client_expect_end(silent);
     assert_in_range(client_now_ms() - began_ms, 200, 5000);
     assert_non_null(strstr(log_text, "the handshake was not finished"));
-    CLIENT_UNTIL(app->net.n_streams == 0);
-    assert_int_equal(app->net.limits.n[LIMIT_HEAD_TIMEOUT], 2);
+    CLIENT_UNTIL(app->workers->net.n_streams == 0);
+    assert_int_equal(app->workers->net.limits.n[LIMIT_HEAD_TIMEOUT], 2);
 }
 
 /* ------------------------------------------------------------------------------------------------- many at once */
@@ -297,13 +297,13 @@ static void tls__handshakes_leave_time_for_others(void **state)
     url = weft_listening(app, 1);
     for (size_t i = 0; i < N_AT_ONCE; i++)
         fds[i] = connect_plain();
-    CLIENT_UNTIL(app->net.n_streams == N_AT_ONCE + 1);
+    CLIENT_UNTIL(app->workers->net.n_streams == N_AT_ONCE + 1);
     for (size_t i = 0; i < N_AT_ONCE; i++)
         client_write(fds[i], hello, hello_len);
-    uint64_t sends = app->net.n_sends, began_us = loop_clock_us();
+    uint64_t sends = app->workers->net.n_sends, began_us = loop_clock_us();
     client_send_text(plain, "hello"); /* it is behind all of them */
     client_expect_text(plain, "hello");
-    uint64_t answered = app->net.n_sends - sends - 1;
+    uint64_t answered = app->workers->net.n_sends - sends - 1;
     print_message("# the echo took %u us; before it %u of %u handshakes were answered\n",
                   (unsigned)(loop_clock_us() - began_us), (unsigned)answered, (unsigned)N_AT_ONCE);
     assert_in_range(answered, 1, N_AT_ONCE / 2);

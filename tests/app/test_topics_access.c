@@ -35,7 +35,7 @@ static void access__refuses_to_read_what_is_not_listed(void **state)
     expect_answer(ask("GET /topics/old", ACCEPT_EVENTS, NULL), 403, refusal);
     expect_answer(ask("GET /topics/old", ACCEPT_LINES, NULL), 403, refusal);
     expect_answer(ask_upgrade("/topics/old", ""), 403, refusal);
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
     assert_int_equal(status_of("GET /topics/news/today", "", NULL), 200);
     close(sse_open("/topics/news/today", ACCEPT_EVENTS));
     client_leave(client_open(url, "/topics/news/today"));
@@ -49,7 +49,7 @@ static void access__refuses_to_write_what_is_not_listed(void **state)
                   "{\"error\":\"the topic \\\"old\\\" may not be published to here\"}");
     assert_int_equal(status_of("POST /topics/%FF", "", "x"), 400); /* a name that is none cannot be told */
     assert_int_equal(status_of("POST /topics/news/today", "", "x"), 201);
-    assert_int_equal(app->hub.topics.n_entries, 1);
+    assert_int_equal(app->workers->hub.topics.n_entries, 1);
     int fd = client_open(url, "/topics/old"), other = client_open(url, "/topics/old");
     client_send_text(fd, "x");
     client_expect_close(fd, 1008);
@@ -75,7 +75,7 @@ static void access__refuses_a_wrong_key_everywhere(void **state)
     assert_int_equal(n_lines("WWW-Authenticate: Bearer"), 1);
     expect_answer(ask("POST /topics", WRONG_KEY "Content-Type: application/json\r\n", "[]"), 401, NOT_KEY);
     expect_answer(ask_upgrade("/topics/t", WRONG_KEY), 401, NOT_KEY);
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
 }
 
 static int never(const weft_access *access, void *user)
@@ -208,7 +208,7 @@ static void access__lets_the_program_do_what_it_likes(void **state)
     client_send_text(fd, "z");
     client_expect_end(fd);
     assert_string_equal(look(), "t t t ");
-    assert_int_equal(hub_find_topic(&app->hub, STR("t"))->head, 2);
+    assert_int_equal(hub_find_topic(&app->workers->hub, STR("t"))->head, 2);
 }
 
 /* ---------------------------------------------------------------------------------------------------------- origins */
@@ -227,7 +227,7 @@ static void access__keeps_pages_of_other_origins_out(void **state)
     assert_int_equal(status_of("POST /topics/t", FROM("https://evil.example"), "x"), 403);
     assert_int_equal(status_of("POST /topics", FROM("https://evil.example"), "[]"), 403);
     assert_int_equal(upgrade_status("/topics/t", FROM("https://evil.example")), 403);
-    assert_int_equal(app->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.n_peers, 0);
 
     assert_int_equal(status_of("GET /topics/t", FROM("https://friend.example"), NULL), 200);
     assert_int_equal(n_lines("Access-Control-Allow-Origin: https://friend.example"), 1);
@@ -328,7 +328,7 @@ static void options__are_copied(void **state)
     patterns[0] = NULL;
     assert_int_equal(status_of("POST /topics/news/1", "", "x"), 201);
     assert_int_equal(status_of("POST /one", WITH_KEY, "x"), 201);
-    assert_non_null(hub_find_topic(&app->hub, STR("t")));
+    assert_non_null(hub_find_topic(&app->workers->hub, STR("t")));
 }
 
 /* A program that was built against an older header knows fewer options. */
@@ -416,7 +416,7 @@ static bool fail_from(uint64_t n, void **state)
     bool good = go_through_everything();
     bool enough = mem_count() - before < n;
     mem_fail_from(0);
-    CLIENT_UNTIL(app->net.n_streams == 0 && app->hub.n_peers == 0);
+    CLIENT_UNTIL(app->workers->net.n_streams == 0 && app->workers->hub.n_peers == 0);
     assert_true(client_now_ms() - began_ms < 4000); /* who cannot be served is not kept waiting */
     assert_true(good || !enough);
     check_served();
@@ -450,7 +450,7 @@ static void memory__publishes_of_a_batch_what_it_says(void **state)
         const char *first = strstr(client_bytes, "the first ");
         if (status == 503 && first)
             said = (unsigned)strtoul(first + 10, NULL, 10);
-        for (const topic *t = hub_next_topic(&app->hub, NULL); t; t = hub_next_topic(&app->hub, t))
+        for (const topic *t = hub_next_topic(&app->workers->hub, NULL); t; t = hub_next_topic(&app->workers->hub, t))
             there += (unsigned)t->head;
         if (status) /* else the connection was lost, and nobody knows */
             assert_int_equal(there, said);

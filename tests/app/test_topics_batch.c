@@ -8,7 +8,7 @@
 
 static uint64_t n_published(const char *name)
 {
-    const topic *t = hub_find_topic(&app->hub, str_from(name));
+    const topic *t = hub_find_topic(&app->workers->hub, str_from(name));
     return t ? t->head : 0;
 }
 
@@ -132,7 +132,7 @@ static void batch__publishes_nothing_when_one_is_wrong(void **state)
         snprintf(body, sizeof body, "{\"topic\":\"a\",\"data\":1}\n\n%s\n{\"topic\":\"c\",\"data\":1}", message);
         expect_answer(ask("POST /topics", LINES_TYPE, body), wrong[i].status, expected);
     }
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
 }
 
 static void batch__is_refused_when_it_is_none(void **state)
@@ -201,7 +201,7 @@ static void batch__publishes_nothing_over_the_limit_of_topics(void **state)
     const char *three = "[{\"topic\":\"a\",\"data\":1},{\"topic\":\"b\",\"data\":1},{\"topic\":\"c\",\"data\":1}]";
     expect_answer(ask("POST /topics", JSON_TYPE, three), 503, TOO_MANY);
     assert_int_equal(n_published("a") + n_published("b") + n_published("c"), 0);
-    assert_null(app->hub.limit);
+    assert_null(app->workers->hub.limit);
     assert_int_equal(
         status_of("POST /topics", JSON_TYPE, "[{\"topic\":\"a\",\"data\":1},{\"topic\":\"b\",\"data\":1}]"), 201);
     expect_answer(ask("POST /topics", JSON_TYPE, "[{\"topic\":\"a\",\"data\":1},{\"topic\":\"c\",\"data\":1}]"), 503,
@@ -224,7 +224,7 @@ static void topics__are_refused_over_their_limit(void **state)
     client_ask(fd, "/topics/c", "");
     expect_answer(fd, 503, TOO_MANY);
     assert_int_equal(status_of("POST /topics/a", "", "x"), 201);
-    assert_null(app->hub.limit); /* it would be told of whoever leaves next */
+    assert_null(app->workers->hub.limit); /* it would be told of whoever leaves next */
 }
 
 /* The program is shown the body as it came, though batches are decoded where they stand. */
@@ -294,7 +294,8 @@ static void list__tells_of_each_topic(void **state)
     assert_int_equal(status_of("POST /topics/a/x", "", "1"), 201);
     assert_int_equal(status_of("POST /topics/a/x", "", "2"), 201);
     int waiting = ask("GET /topics/c?since=start&wait=20", "", NULL);
-    CLIENT_UNTIL(hub_find_topic(&app->hub, STR("c")) && hub_find_topic(&app->hub, STR("c"))->n_waiters);
+    CLIENT_UNTIL(hub_find_topic(&app->workers->hub, STR("c")) &&
+                 hub_find_topic(&app->workers->hub, STR("c"))->n_waiters);
     assert_int_equal(status_of("GET /topics", WITH_KEY, NULL), 200);
     const char *list = plain(client_bytes);
     assert_non_null(strstr(list, "{\"topic\":\"a/x\",\"subscribers\":0,\"messages\":2,\"cursor\":\"E-2\"}"));
@@ -318,7 +319,7 @@ static void list__holds_thousands(void **state)
         topic *t;
         char name[32];
         snprintf(name, sizeof name, "topic number %d", i);
-        assert_int_equal(hub_topic(&app->hub, str_from(name), &t), 0);
+        assert_int_equal(hub_topic(&app->workers->hub, str_from(name), &t), 0);
     }
     assert_int_equal(status_of("GET /topics", WITH_KEY, NULL), 200);
     assert_true(json_check(str_from(client_bytes)) > 0);

@@ -21,7 +21,8 @@ static void topics__count_polls_that_wait_as_subscribers(void **state)
     (void)state;
     serve_open_topics();
     int waiting = ask("GET /topics/t?since=start&wait=20", "", NULL);
-    CLIENT_UNTIL(hub_find_topic(&app->hub, STR("t")) && hub_find_topic(&app->hub, STR("t"))->n_waiters == 1);
+    CLIENT_UNTIL(hub_find_topic(&app->workers->hub, STR("t")) &&
+                 hub_find_topic(&app->workers->hub, STR("t"))->n_waiters == 1);
     expect_answer(ask("POST /topics/t", "", "hello"), 201, "{\"id\":\"E-1\",\"subscribers\":1}");
     expect_answer(
         waiting, 200,
@@ -194,9 +195,9 @@ static void topics__have_the_rest_of_the_path_for_a_name(void **state)
         char line[128];
         snprintf(line, sizeof line, "POST /topics/%s", names[i][0]);
         assert_int_equal(status_of(line, "", "x"), 201);
-        assert_non_null(hub_find_topic(&app->hub, str_from(names[i][1])));
+        assert_non_null(hub_find_topic(&app->workers->hub, str_from(names[i][1])));
     }
-    assert_int_equal(app->hub.topics.n_entries, N_OF(names));
+    assert_int_equal(app->workers->hub.topics.n_entries, N_OF(names));
 }
 
 #define NO_NAME "{\"error\":\"a topic's name is 1 to 255 bytes of UTF-8 without control characters\"}"
@@ -220,7 +221,7 @@ static void topics__refuse_names_that_are_none(void **state)
         client_ask(fd, line + 4, "");
         expect_answer(fd, 400, NO_NAME);
     }
-    assert_int_equal(app->hub.topics.n_entries, 0);
+    assert_int_equal(app->workers->hub.topics.n_entries, 0);
 }
 
 /* The longest name, and one whose every byte has to be escaped in what is said of it. */
@@ -258,8 +259,8 @@ static void topics__are_named_by_a_parameter(void **state)
     assert_int_equal(status_of("POST /t/a/b", "", "x"), 404);
     assert_int_equal(status_of("GET /rooms/attic", "", NULL), 404);
     assert_int_equal(status_of("GET /t", "", NULL), 403); /* the list */
-    assert_non_null(hub_find_topic(&app->hub, STR("a b")));
-    assert_non_null(hub_find_topic(&app->hub, STR("attic")));
+    assert_non_null(hub_find_topic(&app->workers->hub, STR("a b")));
+    assert_non_null(hub_find_topic(&app->workers->hub, STR("attic")));
 }
 
 static void topics__may_be_at_the_root(void **state)
@@ -268,7 +269,7 @@ static void topics__may_be_at_the_root(void **state)
     serve_topics("/:topic", &(weft_topics_options){.publish = everything});
     assert_int_equal(status_of("POST /t", "", "x"), 201);
     assert_int_equal(status_of("POST /", "Content-Type: application/json\r\n", "[{\"topic\":\"t\",\"data\":1}]"), 201);
-    assert_int_equal(hub_find_topic(&app->hub, STR("t"))->head, 2);
+    assert_int_equal(hub_find_topic(&app->workers->hub, STR("t"))->head, 2);
 }
 
 static void topics__are_named_by_the_options(void **state)
@@ -276,7 +277,7 @@ static void topics__are_named_by_the_options(void **state)
     (void)state;
     serve_topics("/api/prices", &(weft_topics_options){.topic = "prices/all", .publish = everything});
     assert_int_equal(status_of("POST /api/prices", "", "x"), 201);
-    assert_non_null(hub_find_topic(&app->hub, STR("prices/all")));
+    assert_non_null(hub_find_topic(&app->workers->hub, STR("prices/all")));
     assert_int_equal(status_of("GET /api", "", NULL), 404);
 }
 
@@ -393,7 +394,7 @@ static void topics__bring_everybody_the_same_in_the_same_order(void **state)
     snprintf(session, sizeof session, "%s", member("session"));
     snprintf(line, sizeof line, "GET /topics/t?wait=20&since=%s", began);
     int waiting = ask(line, "", NULL);
-    CLIENT_UNTIL(hub_find_topic(&app->hub, STR("t"))->n_waiters == 1);
+    CLIENT_UNTIL(hub_find_topic(&app->workers->hub, STR("t"))->n_waiters == 1);
 
     publish_four();
 
@@ -516,7 +517,7 @@ static void topics__speak_what_is_accepted(void **state)
     expect_type("*/*", "application/json");
     expect_type("", "application/json");
     expect_type(NULL, "application/json");
-    CLIENT_UNTIL(app->hub.n_peers == 0);
+    CLIENT_UNTIL(app->workers->hub.n_peers == 0);
 }
 
 /* HEAD neither waits nor begins anything. */
@@ -527,7 +528,7 @@ static void topics__open_no_session_for_head(void **state)
     int fd = ask("HEAD /topics/t?session=new", "", NULL);
     assert_int_equal(client_read_head(fd), 200);
     close(fd);
-    assert_int_equal(app->hub.n_peers, 0);
+    assert_int_equal(app->workers->hub.n_peers, 0);
 }
 
 static void topics__keep_a_poll_of_their_cursor_short(void **state)
@@ -637,7 +638,7 @@ static void topics__forget_a_session_that_is_over(void **state)
     serve_open_topics();
     assert_int_equal(status_of("GET /topics/t?session=new&wait=0.05", "", NULL), 200);
     snprintf(line, sizeof line, "GET /topics/t?session=%s&ack=1", member("session"));
-    CLIENT_UNTIL(app->hub.n_peers == 0);
+    CLIENT_UNTIL(app->workers->hub.n_peers == 0);
     expect_answer(ask(line, "", NULL), 404, "{\"error\":\"there is no such session, or it is over\"}");
 }
 
@@ -654,7 +655,7 @@ static void topics__publish_to_the_topic_of_the_path(void **state)
     serve_topics("/topics/*", &(weft_topics_options){.publish = everything, .open = unsubscribe});
     int fd = client_open(url, "/topics/t");
     client_send_text(fd, "x");
-    CLIENT_UNTIL(hub_find_topic(&app->hub, STR("t"))->head == 1);
+    CLIENT_UNTIL(hub_find_topic(&app->workers->hub, STR("t"))->head == 1);
     weft_publish_text(app, "other", "y");
     client_expect_text(fd, "y");
     client_leave(fd);

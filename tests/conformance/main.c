@@ -1,5 +1,5 @@
 /*
- * weft-conformance NAME --port N: a server for test suites that nobody here wrote. With --tls it serves over
+ * weft-conformance NAME --port N [--loops N]: a server for test suites that nobody here wrote. With --tls it serves over
  * TLS, with the certificate that `weft cert --out DIR` has made.
  *
  *   ws         WebSocket on any path: every message comes back as it came; messages up to 64 MiB, compressed for
@@ -114,7 +114,7 @@ static int usage(void)
     fprintf(stderr, "usage: weft-conformance ");
     for (size_t i = 0; i < N_SUITES; i++)
         fprintf(stderr, "%s%s", i ? "|" : "", suites[i].name);
-    fprintf(stderr, " --port N [--loops 1] [--tls DIR]\n");
+    fprintf(stderr, " --port N [--loops N] [--tls DIR]\n");
     return 2;
 }
 
@@ -140,14 +140,14 @@ static void listen_on_both(weft *app, char *url, size_t room, const weft_listen_
     weft_listen(app, url, options);
 }
 
-static int serve(size_t suite, const char *port, const char *folder)
+static int serve(size_t suite, const char *port, const char *folder, unsigned loops)
 {
     char url[64], certificate[PATH_MAX], key[PATH_MAX];
     weft_certificate pair = {certificate, key};
     snprintf(url, sizeof url, "%s://127.0.0.1:%s", folder ? "https" : "http", port);
     snprintf(certificate, sizeof certificate, "%s/cert.pem", folder ? folder : "");
     snprintf(key, sizeof key, "%s/key.pem", folder ? folder : "");
-    weft *app = weft_new(NULL);
+    weft *app = weft_new(&(weft_options){.loops = loops});
     suites[suite].add(app);
     listen_on_both(app, url, sizeof url,
                    &(weft_listen_options){.hosts = any_origin, /* suites ask by all kinds of names */
@@ -166,17 +166,19 @@ static int serve(size_t suite, const char *port, const char *folder)
 
 int main(int argc, char **argv)
 {
-    const char *port = NULL, *folder = NULL;
+    const char *port = NULL, *folder = NULL, *loops = getenv("WEFT_LOOPS");
     for (int i = 2; i < argc; i++) {
         if (i + 1 < argc && strcmp(argv[i], "--port") == 0)
             port = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--tls") == 0)
             folder = argv[++i];
-        else if (i + 1 >= argc || strcmp(argv[i], "--loops") != 0 || strcmp(argv[++i], "1") != 0)
+        else if (i + 1 < argc && strcmp(argv[i], "--loops") == 0)
+            loops = argv[++i];
+        else
             return usage();
     }
     for (size_t i = 0; port && i < N_SUITES; i++)
         if (strcmp(argv[1], suites[i].name) == 0)
-            return serve(i, port, folder);
+            return serve(i, port, folder, loops ? (unsigned)strtoul(loops, NULL, 10) : 1);
     return usage();
 }

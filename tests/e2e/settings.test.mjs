@@ -171,7 +171,7 @@ const wrongValues = {
     'min-body-bytes-per-s': [['0', '1025G', '1s'], 'is not a size from 1 to 1024G, as 65536, 64k or 1M'],
     'write-timeout': [['0', '25h'], 'is not a time from 1ms to 1d, as 5, 500ms, 30s or 2m'],
     'drain': [['2d', 'soon'], 'is not a time up to 1d, as 5, 500ms, 30s or 2m'],
-    'loops': [['2', '0', 'all'], 'cannot be: this version runs one loop, so it is 1'],
+    'loops': [['65', '0', 'all'], 'is not a number from 1 to 64'],
     'log': [['loud'], 'is not off, error, warning, info or debug'],
 };
 

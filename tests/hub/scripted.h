@@ -71,7 +71,13 @@ typedef struct {
     bool allocates;   /* each write to a transport, as a queue that grows */
 } scripted_stage;
 
-static scripted_stage stage;
+/* Tests of several loops have a stage for each, and say which one they are on. */
+#ifndef N_STAGES
+#define N_STAGES 1
+#endif
+
+static scripted_stage stages[N_STAGES], *current = stages;
+#define stage (*current)
 
 /* ---- a clock that stands still until a test puts it forward, so that nothing depends on how busy the machine is ---- */
 
@@ -378,7 +384,7 @@ static const peer_rules usual_rules = {
 static inline int stage_init(void)
 {
     stage = (scripted_stage){0};
-    int error = loop_init(&stage.loop, NULL);
+    int error = loop_init(&stage.loop, current);
     if (error)
         return error;
     stage.net.loop = &stage.loop;

@@ -11,8 +11,13 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
-enum { LOG_BYTES = 4096, LIMIT = 1000, SEEN_BYTES = 1 << 14 };
+#ifndef N_STAGES
+#define N_STAGES 1
+#endif
+
+enum { LOG_BYTES = N_STAGES > 1 ? 32768 : 4096, LIMIT = 1000, SEEN_BYTES = 1 << 14 };
 
 /** A client as the test has it. */
 typedef struct {
@@ -40,7 +45,9 @@ typedef struct {
     void (*raw)(const weft_socketio_event *event);     /* likewise, of an event */
 } socketio_stage;
 
-static socketio_stage stage;
+/** One for each loop; `stage` is the one that the test is on. */
+static socketio_stage stages[N_STAGES], *current = stages;
+#define stage (*current)
 
 static inline void put_down(char *log, size_t room, const char *format, ...) __attribute__((format(printf, 3, 4)));
 static inline void put_down(char *log, size_t room, const char *format, ...)
@@ -64,9 +71,10 @@ static inline void assert_log(char *log, const char *expected)
 
 static inline line *line_of(const engineio_session *s)
 {
-    for (uint32_t i = 0; i < stage.n_lines; i++)
-        if (stage.lines[i]->client && &stage.lines[i]->client->engine == s)
-            return stage.lines[i];
+    const socketio_stage *where = CONTAINER(s->hub, socketio_stage, hub);
+    for (uint32_t i = 0; i < where->n_lines; i++)
+        if (where->lines[i]->client && &where->lines[i]->client->engine == s)
+            return where->lines[i];
     fail_msg("a session that has ended was used");
     return NULL;
 }
@@ -164,7 +172,7 @@ void engineio_pause(engineio_session *s, bool paused)
 static inline void end_line(line *l, engineio_end why)
 {
     engineio_session *s = &l->client->engine;
-    session_remove(&stage.hub, &s->registered);
+    session_remove(s->hub, &s->registered);
     socketio_layer.ended(s, why);
     l->client = NULL;
 }
@@ -283,7 +291,7 @@ static inline int stage_begin(void **state)
     (void)state;
     stage = (socketio_stage){0};
     n_images = 0;
-    int error = loop_init(&stage.loop, NULL);
+    int error = loop_init(&stage.loop, current);
     stage.net.loop = &stage.loop;
     if (!error)
         error = slots_init(&stage.table, stage.loop.index);
@@ -299,13 +307,13 @@ static inline int stage_end(void **state)
     stage.raw = NULL;
     mem_fail_from(0);
     if (stage.route)
-        socketio_route_cut(stage.route);
+        socketio_route_cut(stage.route, &stage.hub);
     turn();
     turn();
     if (stage.route) {
-        socketio_route_cut(stage.route);
-        assert_false(socketio_route_busy(stage.route));
-        assert_int_equal(stage.route->namespaces.n_entries, 0);
+        socketio_route_cut(stage.route, &stage.hub);
+        assert_false(socketio_route_busy(stage.route, &stage.hub));
+        assert_int_equal(stage.route->locals->namespaces.n_entries, 0);
     }
     assert_int_equal(stage.hub.n_peers, 0);
     assert_int_equal(stage.hub.counts.traffic[WEFT_TRANSPORT_SOCKETIO].n_peers, 0);

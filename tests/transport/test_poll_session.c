@@ -814,7 +814,7 @@ static void poll_session__costs_little(void **state)
     for (int i = 0; i < N_SESSIONS; i++) {
         ask(c, "/objects/t?session=new");
         receive(c);
-        ask(c, "/objects/t?session=%.20s&ack=1&wait=0", strstr(c->got, "n\":\"") + 4);
+        ask(c, "/objects/t?session=%.22s&ack=1&wait=0", strstr(c->got, "n\":\"") + 4);
         receive(c);
         forget_got(c);
     }

@@ -20,7 +20,8 @@ ssize_t getrandom(void *bytes, size_t len, unsigned flags)
     return (ssize_t)len;
 }
 
-static hub the_hub; /* of which only the table of sessions is used */
+static loop the_loop; /* of which only its place is used */
+static hub the_hub;   /* of which only the table of sessions is used */
 static peer the_peer;
 
 static int start(void **state)
@@ -28,6 +29,8 @@ static int start(void **state)
     (void)state;
     failing = 0;
     given = 0;
+    the_loop.index = 0;
+    the_hub.loop = &the_loop;
     int error = map_init(&the_hub.sessions);
     n_asked = 0;
     return error;
@@ -47,10 +50,10 @@ static void guessable_ids__are_120_bits_of_the_kernels_and_no_others(void **stat
     session zeros = {0}, ones = {0};
     assert_int_equal(session_add(&the_hub, &zeros, &the_peer, NULL), 0);
     assert_int_equal(n_asked * 8, 120);
-    assert_memory_equal(zeros.id, "AAAAAAAAAAAAAAAAAAAA", SESSION_ID_BYTES);
+    assert_memory_equal(zeros.id, "AAAAAAAAAAAAAAAAAAAAAA", SESSION_ID_BYTES);
     given = 0xFF;
     assert_int_equal(session_add(&the_hub, &ones, &the_peer, NULL), 0);
-    assert_memory_equal(ones.id, "____________________", SESSION_ID_BYTES);
+    assert_memory_equal(ones.id, "____________________AA", SESSION_ID_BYTES);
     assert_ptr_equal(session_find(&the_hub, (str){ones.id, SESSION_ID_BYTES}, NULL), &ones);
     session_remove(&the_hub, &zeros);
     session_remove(&the_hub, &ones);
@@ -84,6 +87,90 @@ static void session__is_found_by_its_whole_id_alone(void **state)
     session_remove(&the_hub, &s);
 }
 
+/* ---- on other loops ---- */
+
+static unsigned went_to;
+static int move_error, status;
+
+static int move(exchange *e, const weft_request *request, unsigned place)
+{
+    (void)e, (void)request;
+    went_to = place;
+    return move_error;
+}
+
+static int answer(exchange *e, const http_answer *what)
+{
+    (void)e;
+    status = what->status;
+    return 0;
+}
+
+static const exchange_ops carrying = {.answer = answer, .move = move};
+
+enum { NOWHERE = LOOP_MAX + 1 };
+
+/* True when the request is gone. */
+static bool follow(str id, int error)
+{
+    static const weft_request request;
+    exchange e = {.ops = &carrying, .context = &the_hub};
+    went_to = NOWHERE;
+    move_error = error;
+    status = 0;
+    return session_follow(&e, &request, id);
+}
+
+static void session__is_followed_to_the_loop_that_it_lives_on(void **state)
+{
+    (void)state;
+    char id[SESSION_ID_BYTES];
+    for (unsigned i = 0; i < LOOP_MAX; i++) {
+        the_loop.index = (uint8_t)i;
+        assert_int_equal(session_make_id(&the_hub, id), 0);
+        assert_false(follow((str){id, sizeof id}, 0)); /* it is here */
+        assert_int_equal(went_to, NOWHERE);
+        the_loop.index = (uint8_t)(i + 1);
+        assert_true(follow((str){id, sizeof id}, 0));
+        assert_int_equal(went_to, i);
+        assert_int_equal(status, 0);
+    }
+}
+
+/* It is looked for here then, and not found. */
+static void guessable_ids__with_a_made_up_loop_go_nowhere(void **state)
+{
+    (void)state;
+    static const char *const made_up[] = {
+        "",
+        "-",
+        "AAAAAAAAAAAAAAAAAAAAB",
+        "AAAAAAAAAAAAAAAAAAAAABC",
+        "AAAAAAAAAAAAAAAAAAAA+B",
+        "AAAAAAAAAAAAAAAAAAAAA/",
+        "AAAAAAAAAAAAAAAAAAAAA=",
+        "AAAAAAAAAAAAAAAAAAAA  ",
+    };
+    for (size_t i = 0; i < sizeof made_up / sizeof *made_up; i++) {
+        assert_false(follow(str_from(made_up[i]), WEFT_E_INVALID));
+        assert_true(went_to >= LOOP_MAX); /* which exchange_move() refuses */
+    }
+    assert_false(follow((str){NULL, 0}, WEFT_E_INVALID));
+    assert_false(follow(STR("AAAAAAAAAAAAAAAAAAAADG"), WEFT_E_INVALID));
+    assert_int_equal(went_to, 198); /* no loop of the application */
+    assert_false(follow(STR("AAAAAAAAAAAAAAAAAAAA__"), WEFT_E_INVALID));
+    assert_true(went_to >= LOOP_MAX);
+    assert_int_equal(status, 0);
+}
+
+static void session__that_cannot_be_followed_for_want_of_memory_is_not_said_to_be_gone(void **state)
+{
+    (void)state;
+    assert_true(follow(STR("AAAAAAAAAAAAAAAAAAAAAB"), -ENOMEM));
+    assert_int_equal(went_to, 1);
+    assert_int_equal(status, 503);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, start, stop)
 
 int main(void)
@@ -92,6 +179,9 @@ int main(void)
         TEST(guessable_ids__are_120_bits_of_the_kernels_and_no_others),
         TEST(guessable_ids__are_not_made_without_the_kernel),
         TEST(session__is_found_by_its_whole_id_alone),
+        TEST(session__is_followed_to_the_loop_that_it_lives_on),
+        TEST(guessable_ids__with_a_made_up_loop_go_nowhere),
+        TEST(session__that_cannot_be_followed_for_want_of_memory_is_not_said_to_be_gone),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -2,7 +2,7 @@
 
 #include "hub/message.h"
 #include "hub/presence.h"
-#include "transport/socketio.h"
+#include "transport/socketio_loops.h"
 
 static socketio_route the_route;
 static socketio_namespace the_namespace;
@@ -17,8 +17,9 @@ static socketio_socket sender;
 
 /* ---- neighbours ---- */
 
-socketio_namespace *socketio_namespace_find(const socketio_route *route, str name)
+socketio_namespace *socketio_namespace_find(const socketio_route *route, const hub *h, str name)
 {
+    assert_ptr_equal(h, &stage.hub);
     assert_ptr_equal(route, &the_route);
     return somebody_is_there && str_equal(name, STR("/chat")) ? &the_namespace : NULL;
 }
@@ -60,6 +61,32 @@ int socketio_broadcast(socketio_namespace *n, const socketio_audience *to, const
         hear(" <", what->attachments[i], ">");
     hear("", STR("; "), "");
     return 0;
+}
+
+/* There is one loop. */
+unsigned socketio_home(const socketio_route *route, const hub_links *all, str nsp)
+{
+    (void)route;
+    (void)all;
+    (void)nsp;
+    fail();
+    return 0;
+}
+
+int socketio_loops_give(socketio_route *route, hub *h, const socketio_order *order)
+{
+    (void)route;
+    (void)h;
+    (void)order;
+    fail();
+    return 0;
+}
+
+void socketio_loops_lose(socketio_route *route, hub *h)
+{
+    (void)route;
+    (void)h;
+    fail();
 }
 
 void socketio_each(socketio_namespace *n, const socketio_audience *to, void (*fn)(socketio_socket *s, void *user),
@@ -122,7 +149,7 @@ static int start_whole(void **state)
 static int stop(void **state)
 {
     (void)state;
-    socketio_bridges_stop(&the_route);
+    socketio_bridges_stop(&the_route, &stage.hub);
     socketio_bridges_free(&the_route);
     stage_done();
     return 0;
@@ -360,13 +387,13 @@ static void find__wants_exactly_the_room(void **state)
     assert_false(finds("/chat", &rooms[1], 1));
     assert_false(finds("/chat", NULL, 0));
     assert_false(finds("/", rooms, 1));
-    socketio_bridges_stop(&the_route);
+    socketio_bridges_stop(&the_route, &stage.hub);
     assert_false(finds("/chat", rooms, 1));
     uint32_t at = 0;
     assert_null(slots_next(&stage.table, SLOT_CLOSING, &at));
     publish_to_hall(WEFT_TEXT, NULL, STR("x"), 0);
     assert_heard("");
-    socketio_bridges_stop(&the_route);
+    socketio_bridges_stop(&the_route, &stage.hub);
 }
 
 static void find__of_a_whole_namespace_wants_no_room(void **state)
@@ -462,7 +489,7 @@ static void deliver__may_end_those_in_front_of_it(void **state)
 {
     (void)state;
     client *before[4];
-    socketio_bridges_stop(&the_route);
+    socketio_bridges_stop(&the_route, &stage.hub);
     for (size_t i = 0; i < N_OF(before); i++)
         before[i] = listener();
     assert_int_equal(socketio_bridges_start(&the_route, &stage.hub), 0);
@@ -483,7 +510,7 @@ static void deliver__may_end_others_while_a_fan_out_is_unfinished(void **state)
     (void)state;
     enum { BEFORE = 511, BEHIND = 50 }; /* a fan-out looks at the clock every 256 */
     client *before[BEFORE], *last = NULL;
-    socketio_bridges_stop(&the_route);
+    socketio_bridges_stop(&the_route, &stage.hub);
     for (size_t i = 0; i < BEFORE; i++) {
         before[i] = listener();
         before[i]->swallows = true;

@@ -100,10 +100,10 @@ static void connect__joins_namespaces_by_pattern_in_the_order_of_their_rules(voi
     say(l, "2/lobby,[\"hi\",1]");
     say(l, "2/game-1,[\"hi\",2]");
     assert_log(stage.told, "message:hi:[1] open hi[2] ");
-    assert_int_equal(stage.route->namespaces.n_entries, 2);
+    assert_int_equal(stage.route->locals->namespaces.n_entries, 2);
     lose(l, ENGINEIO_TRANSPORT_CLOSE);
     turn();
-    assert_int_equal(stage.route->namespaces.n_entries, 0);
+    assert_int_equal(stage.route->locals->namespaces.n_entries, 0);
 }
 
 /* ---- what is against the rules ---- */
@@ -316,7 +316,7 @@ static void route__drains_clients_that_are_in_no_namespace(void **state)
     (void)state;
     begin();
     line *in = guest(), *out = line_new();
-    socketio_route_drain(stage.route);
+    socketio_route_drain(stage.route, &stage.hub);
     turn();
     assert_log(out->wire, "close ");
     assert_log(in->wire, "");

@@ -56,7 +56,7 @@ static line *line_of(const socketio_socket *s)
 
 static bool is_in(const socketio_socket *s, str room)
 {
-    if (str_equal(room, (str){s->id, SESSION_ID_BYTES}))
+    if (str_equal(room, (str){s->id, SOCKETIO_ID_BYTES}))
         return true;
     return room.len == 1 && strchr(line_of(s)->rooms, *room.at);
 }
@@ -88,6 +88,21 @@ void socketio_leave(socketio_socket *s, str room)
     s->n_rooms--;
 }
 
+void socketio_leave_all(socketio_socket *s)
+{
+    line_of(s)->rooms[0] = '\0';
+    s->n_rooms = 0;
+}
+
+chunk *engineio_image_new(pool *blocks, bool binary, size_t len)
+{
+    (void)binary;
+    chunk *image = chunk_new(blocks, ENGINEIO_ROOM + len);
+    if (image)
+        image->len = ENGINEIO_ROOM + len;
+    return image;
+}
+
 str socketio_room_name(const socketio_socket *s, uint32_t place)
 {
     assert_true(place < s->n_rooms);
@@ -102,6 +117,12 @@ bool socketio_meant(const socketio_audience *to, socketio_socket *s)
     for (uint32_t i = 0; i < to->n_except; i++)
         in &= !is_in(s, to->except[i]);
     return in && s != to->sender;
+}
+
+void socketio_images_drop(pool *blocks, socketio_packet_images *images)
+{
+    while (images->n)
+        chunk_unref(blocks, images->images[--images->n]);
 }
 
 int socketio_images_send(socketio_client *c, const socketio_packet_images *images)
@@ -139,11 +160,11 @@ void socketio_socket_lose(socketio_socket *s, engineio_end why)
 
 static uint64_t n_ids;
 
-static void put_id(char id[SESSION_ID_BYTES], const char *kind)
+static void put_id(char id[SOCKETIO_ID_BYTES], const char *kind)
 {
-    char text[SESSION_ID_BYTES + 1];
+    char text[SOCKETIO_ID_BYTES + 1];
     snprintf(text, sizeof text, "%s%016llu", kind, (unsigned long long)n_ids++);
-    memcpy(id, text, SESSION_ID_BYTES);
+    memcpy(id, text, SOCKETIO_ID_BYTES);
 }
 
 static const peer_ops ops = {.transport = WEFT_TRANSPORT_SOCKETIO};
@@ -190,7 +211,7 @@ static void come_in(line *l, const char *rooms)
 
 static str pid_of(const line *l)
 {
-    return (str){l->socket.pid, SESSION_ID_BYTES};
+    return (str){l->socket.pid, SOCKETIO_ID_BYTES};
 }
 
 /** The client of `was` comes back, with the offset of a packet or without one. */
@@ -204,8 +225,8 @@ static bool back_with(line *l, const line *was, str offset)
         enter(l);
         return false;
     }
-    assert_memory_equal(l->socket.id, was->socket.id, SESSION_ID_BYTES);
-    assert_memory_equal(l->socket.pid, was->socket.pid, SESSION_ID_BYTES);
+    assert_memory_equal(l->socket.id, was->socket.id, SOCKETIO_ID_BYTES);
+    assert_memory_equal(l->socket.pid, was->socket.pid, SOCKETIO_ID_BYTES);
     assert_true(l->socket.recovered);
     assert_int_equal(l->socket.logged, from);
     enter(l);
@@ -431,8 +452,9 @@ static void restore__of_a_pid_that_is_none_is_refused(void **state)
     cut(&a);
     arrive(&b);
     assert_false(
-        socketio_log_restore(the_log, &b.socket, (str){a.socket.pid, SESSION_ID_BYTES - 1}, (str){NULL, 0}, &from));
-    assert_false(socketio_log_restore(the_log, &b.socket, (str){a.socket.id, SESSION_ID_BYTES}, (str){NULL, 0}, &from));
+        socketio_log_restore(the_log, &b.socket, (str){a.socket.pid, SOCKETIO_ID_BYTES - 1}, (str){NULL, 0}, &from));
+    assert_false(
+        socketio_log_restore(the_log, &b.socket, (str){a.socket.id, SOCKETIO_ID_BYTES}, (str){NULL, 0}, &from));
     assert_false(socketio_log_restore(the_log, &b.socket, (str){"", 0}, (str){NULL, 0}, &from));
     assert_true(socketio_log_restore(the_log, &b.socket, pid_of(&a), (str){NULL, 0}, &from));
 }
@@ -510,7 +532,7 @@ static void exit__of_a_socket_that_is_not_there_is_fine(void **state)
     line a, b;
     come(&a);
     arrive(&b);
-    memcpy(b.socket.pid, a.socket.pid, SESSION_ID_BYTES); /* on its way in: the other one stays */
+    memcpy(b.socket.pid, a.socket.pid, SOCKETIO_ID_BYTES); /* on its way in: the other one stays */
     socketio_log_exit(the_log, &b.socket);
     assert_true(back(&b, &a, 0));
     assert_true(a.lost);
@@ -534,7 +556,7 @@ static void replay__is_filtered_by_rooms_exceptions_and_sender(void **state)
     emit("x", "z", NULL);   /* 7 */
     emit("", "", &a);       /* 8: not for it */
     emit("xy", "", &other); /* 9 */
-    str own = {a.socket.id, SESSION_ID_BYTES}, others = {other.socket.id, SESSION_ID_BYTES};
+    str own = {a.socket.id, SOCKETIO_ID_BYTES}, others = {other.socket.id, SOCKETIO_ID_BYTES};
     socketio_packet_images ten = packet_of(10, 1, 8), eleven = packet_of(11, 1, 8), twelve = packet_of(12, 1, 8);
     socketio_log_add(the_log, &ten, &(socketio_audience){.rooms = &own, .n_rooms = 1});
     socketio_log_add(the_log, &eleven, &(socketio_audience){.rooms = &others, .n_rooms = 1});
@@ -753,7 +775,7 @@ static void restore__without_memory_for_its_rooms_leaves_nothing_behind(void **s
     (void)state;
     line a, b;
     uint64_t from;
-    char id[SESSION_ID_BYTES];
+    char id[SOCKETIO_ID_BYTES];
     come(&a);
     join(&a, "xyz");
     cut(&a);

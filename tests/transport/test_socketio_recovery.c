@@ -26,7 +26,7 @@ static void pass_ms(uint64_t ms)
 
 static socketio_namespace *root(void)
 {
-    return socketio_namespace_find(stage.route, STR("/"));
+    return socketio_namespace_find(stage.route, &stage.hub, STR("/"));
 }
 
 /** Letters of rooms. */
@@ -69,14 +69,14 @@ static line *come(void)
 }
 
 typedef struct {
-    char id[SESSION_ID_BYTES + 1], pid[SESSION_ID_BYTES + 1];
+    char id[SOCKETIO_ID_BYTES + 1], pid[SOCKETIO_ID_BYTES + 1];
 } names;
 
 static names names_of(const socketio_socket *s)
 {
     names n = {0};
-    memcpy(n.id, s->id, SESSION_ID_BYTES);
-    memcpy(n.pid, s->pid, SESSION_ID_BYTES);
+    memcpy(n.id, s->id, SOCKETIO_ID_BYTES);
+    memcpy(n.pid, s->pid, SOCKETIO_ID_BYTES);
     return n;
 }
 
@@ -208,14 +208,14 @@ static void recovery__keeps_no_namespace_that_nobody_comes_back_to(void **state)
     turn();
     say(l, "1/x-left,");
     turn();
-    assert_null(socketio_namespace_find(route, STR("/x-left")));
+    assert_null(socketio_namespace_find(route, &stage.hub, STR("/x-left")));
     say(l, "0/x-lost,");
     turn();
     lose(l, ENGINEIO_TRANSPORT_CLOSE);
     turn();
-    assert_non_null(socketio_namespace_find(route, STR("/x-lost")));
+    assert_non_null(socketio_namespace_find(route, &stage.hub, STR("/x-lost")));
     pass_ms(RECOVERY_MS * 2);
-    assert_null(socketio_namespace_find(route, STR("/x-lost")));
+    assert_null(socketio_namespace_find(route, &stage.hub, STR("/x-lost")));
 }
 
 static void recovery__without_memory_cuts_or_begins_anew(void **state)

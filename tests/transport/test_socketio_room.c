@@ -6,7 +6,7 @@ enum { CLIENTS = 12, ROOMS = 5, STEPS = 4000 };
 
 static socketio_namespace *main_namespace(void)
 {
-    return socketio_namespace_find(stage.route, STR("/"));
+    return socketio_namespace_find(stage.route, &stage.hub, STR("/"));
 }
 
 static socketio_socket *socket_at(line *const *all, uint32_t i)

@@ -517,7 +517,7 @@ static void call__that_fails_is_not_told(void **state)
 
 static const weft_socketio_options recovering = {TELLS, .gate = on_gate, .recovery_ms = 60000};
 
-static char pid[SESSION_ID_BYTES + 1], id[SESSION_ID_BYTES + 1], offset[100];
+static char pid[SOCKETIO_ID_BYTES + 1], id[SOCKETIO_ID_BYTES + 1], offset[100];
 
 static line *recovering_guest(void)
 {
@@ -526,7 +526,7 @@ static line *recovering_guest(void)
     socketio_socket *s = socket_in(l, "/");
     assert_int_equal(socketio_socket_admit(s), 0);
     turn();
-    snprintf(pid, sizeof pid, "%.*s", SESSION_ID_BYTES, s->pid);
+    snprintf(pid, sizeof pid, "%.*s", SOCKETIO_ID_BYTES, s->pid);
     snprintf(id, sizeof id, "%s", s->id);
     assert_non_null(strstr(l->wire, pid));
     assert_non_null(strstr(l->wire, id));
@@ -557,7 +557,7 @@ static void recovery__gives_back_id_rooms_and_what_was_missed(void **state)
     line *l = recovering_guest(), *other = recovering_guest();
     (void)other;
     socketio_socket *s = socket_in(l, "/");
-    snprintf(pid, sizeof pid, "%.*s", SESSION_ID_BYTES, s->pid);
+    snprintf(pid, sizeof pid, "%.*s", SOCKETIO_ID_BYTES, s->pid);
     snprintf(id, sizeof id, "%s", s->id);
     assert_int_equal(socketio_join(s, STR("room")), 0);
     assert_int_equal(emit(s, "one", "[1]"), 0);
@@ -568,7 +568,7 @@ static void recovery__gives_back_id_rooms_and_what_was_missed(void **state)
     assert_log(stage.told, "close:1006:ping timeout ");
     const str room = STR("room");
     const socketio_emission what = {.name = STR("two")};
-    socketio_namespace *n = socketio_namespace_find(stage.route, STR("/"));
+    socketio_namespace *n = socketio_namespace_find(stage.route, &stage.hub, STR("/"));
     assert_int_equal(socketio_broadcast(n, &(socketio_audience){.rooms = &room, .n_rooms = 1}, &what), 0);
     l = line_new();
     come_back(l, offset);
@@ -589,7 +589,7 @@ static void recovery__works_before_the_first_event(void **state)
     line *l = recovering_guest();
     lose(l, ENGINEIO_TRANSPORT_CLOSE);
     turn();
-    assert_int_equal(stage.route->namespaces.n_entries, 1);
+    assert_int_equal(stage.route->locals->namespaces.n_entries, 1);
     l = line_new();
     come_back(l, NULL);
     assert_true(socket_in(l, "/")->recovered);
