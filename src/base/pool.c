@@ -1,6 +1,7 @@
 #include "base/pool.h"
 #include "base/mem.h"
 #include <assert.h>
+#include <string.h>
 
 /* Without this a block that is used after it was given back would look alive to the address sanitizer. The link stays
  * readable: the leak checker follows no pointer out of poisoned memory. */
@@ -97,4 +98,17 @@ void pool_put(pool *p, void *block, size_t bytes)
     p->free[size_class] = head;
     p->kept_bytes += bytes;
     ASAN_POISON_MEMORY_REGION(head + 1, bytes - sizeof *head);
+}
+
+void *pool_grow(pool *p, void *block, size_t *bytes, size_t used, size_t wanted)
+{
+    size_t block_bytes;
+    void *larger = pool_get(p, wanted, &block_bytes);
+    if (!larger)
+        return NULL;
+    if (used)
+        memcpy(larger, block, used);
+    pool_put(p, block, *bytes);
+    *bytes = block_bytes;
+    return larger;
 }

@@ -31,6 +31,10 @@ void pool_done(pool *p);
  * mem_new(). */
 void *pool_get(pool *p, size_t bytes, size_t *ret_bytes);
 
+/** A larger block in place of one that is full: the first `used` bytes are the same, the old one is taken back. NULL when there is no memory, and then
+ * nothing has changed; else *bytes is its true size. The block may be NULL. */
+void *pool_grow(pool *p, void *block, size_t *bytes, size_t used, size_t wanted);
+
 /** Takes back a block with the size that pool_get() told. p may be NULL: mem_free(). A NULL block is fine. */
 void pool_put(pool *p, void *block, size_t bytes);
 

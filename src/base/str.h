@@ -38,6 +38,14 @@ static inline unsigned char char_lower(unsigned char c)
     return c >= 'A' && c <= 'Z' ? (unsigned char)(c | 0x20) : c;
 }
 
+/** Writes the bytes; where the next ones go. */
+static inline char *str_put(char *at, str text)
+{
+    if (text.len) /* an empty one may be {NULL, 0} */
+        memcpy(at, text.at, text.len);
+    return at + text.len;
+}
+
 /** Equal but for the case of ASCII letters. */
 static inline bool str_equal_nocase(str a, str b)
 {

@@ -37,13 +37,6 @@ typedef struct {
 
 /* The head is written where head_room() bytes are known to fit. */
 
-static char *put(char *at, str text)
-{
-    if (text.len)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 static char *put_number(char *at, uint64_t number)
 {
     char digits[MAX_DIGITS];
@@ -66,30 +59,30 @@ static char *put_framing(char *at, const answer_head *h)
     if (!status_has_body(h->what->status))
         return at;
     if (h->length >= 0)
-        return put_number(put(at, STR("\r\nContent-Length: ")), (uint64_t)h->length);
-    return h->minor_0 ? at : put(at, STR("\r\nTransfer-Encoding: chunked"));
+        return put_number(str_put(at, STR("\r\nContent-Length: ")), (uint64_t)h->length);
+    return h->minor_0 ? at : str_put(at, STR("\r\nTransfer-Encoding: chunked"));
 }
 
 static char *put_connection(char *at, const answer_head *h)
 {
     if (h->what->offer_websocket)
-        return put(at, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
+        return str_put(at, STR("\r\nUpgrade: websocket\r\nConnection: Upgrade, close"));
     if (h->close)
-        return put(at, STR("\r\nConnection: close"));
-    return h->minor_0 ? put(at, STR("\r\nConnection: keep-alive")) : at;
+        return str_put(at, STR("\r\nConnection: close"));
+    return h->minor_0 ? str_put(at, STR("\r\nConnection: keep-alive")) : at;
 }
 
 static char *put_head(char *at, http_server *server, const answer_head *h)
 {
-    at = put_number(put(at, STR("HTTP/1.1 ")), (uint64_t)h->what->status);
-    at = put(put(at, STR(" ")), str_from(http1_phrase(h->what->status)));
-    at = put(put(at, STR("\r\nDate: ")), http_date(server));
+    at = put_number(str_put(at, STR("HTTP/1.1 ")), (uint64_t)h->what->status);
+    at = str_put(str_put(at, STR(" ")), str_from(http1_phrase(h->what->status)));
+    at = str_put(str_put(at, STR("\r\nDate: ")), http_date(server));
     if (h->what->type.len)
-        at = put(put(at, STR("\r\nContent-Type: ")), h->what->type);
+        at = str_put(str_put(at, STR("\r\nContent-Type: ")), h->what->type);
     at = put_connection(put_framing(at, h), h);
     if (h->vary_origin)
-        at = put(at, STR("\r\nVary: Origin"));
-    return put(put(put(at, STR("\r\n")), h->fields), STR("\r\n"));
+        at = str_put(at, STR("\r\nVary: Origin"));
+    return str_put(str_put(str_put(at, STR("\r\n")), h->fields), STR("\r\n"));
 }
 
 static int write_answer(http1_connection *c, const answer_head *h, str body, chunk *owner)

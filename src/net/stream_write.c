@@ -102,22 +102,13 @@ static chunk *cork_with_room(net *n, size_t len)
     return fresh;
 }
 
-/* One behind the other; the first may be empty. */
-static void put_both(char *at, str head, str body)
-{
-    if (head.len)
-        memcpy(at, head.at, head.len);
-    if (body.len)
-        memcpy(at + head.len, body.at, body.len);
-}
-
 static int push_copy(stream *s, str head, str body)
 {
     size_t len = head.len + body.len;
     chunk *copy = chunk_new(&s->net->loop->blocks, len);
     if (!copy)
         return -ENOMEM;
-    put_both(copy->bytes, head, body);
+    str_put(str_put(copy->bytes, head), body);
     copy->len = len;
     int error = queue_push(s, copy->bytes, len, copy);
     chunk_unref(&s->net->loop->blocks, copy);
@@ -142,7 +133,7 @@ static int push_small(stream *s, str head, str body)
     } else if (queue_push(s, at, len, cork)) {
         return -ENOMEM;
     }
-    put_both(at, head, body);
+    str_put(str_put(at, head), body);
     cork->len += len;
     return 0;
 }

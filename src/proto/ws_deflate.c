@@ -202,20 +202,14 @@ ws_deflate ws_deflate_agree(const ws_deflate_offer *offer, const ws_deflate_room
 
 /* ------------------------------------------------------------------------------------------------------------- the text */
 
-static char *put(char *at, str text)
-{
-    memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 static char *put_parameter(char *at, str name)
 {
-    return put(put(at, STR("; ")), name);
+    return str_put(str_put(at, STR("; ")), name);
 }
 
 static char *put_bits(char *at, str name, uint8_t bits)
 {
-    at = put(put_parameter(at, name), STR("="));
+    at = str_put(put_parameter(at, name), STR("="));
     if (bits >= 10)
         *at++ = '1';
     *at++ = (char)('0' + bits % 10);
@@ -224,7 +218,7 @@ static char *put_bits(char *at, str name, uint8_t bits)
 
 static char *put_flags(char *at, bool server, bool client)
 {
-    at = put(at, STR(EXTENSION));
+    at = str_put(at, STR(EXTENSION));
     if (server)
         at = put_parameter(at, server_no_context);
     return client ? put_parameter(at, client_no_context) : at;

@@ -12,18 +12,14 @@ enum {
 
 static int reserve(engineio_queue *q, pool *blocks)
 {
-    size_t block_bytes;
     if (q->n < q->cap)
         return 0;
-    engineio_item *more = pool_get(blocks, (q->n ? q->n * 2 : FIRST_ITEMS) * sizeof *more, &block_bytes);
+    size_t wanted = (q->n ? q->n * 2 : FIRST_ITEMS) * sizeof *q->items;
+    engineio_item *more = pool_grow(blocks, q->items, &q->block_bytes, q->n * sizeof *q->items, wanted);
     if (!more)
         return -ENOMEM;
-    if (q->n)
-        memcpy(more, q->items, q->n * sizeof *more);
-    pool_put(blocks, q->items, q->block_bytes);
     q->items = more;
-    q->block_bytes = block_bytes;
-    q->cap = (uint32_t)(block_bytes / sizeof *more);
+    q->cap = (uint32_t)(q->block_bytes / sizeof *more);
     return 0;
 }
 

@@ -194,20 +194,13 @@ void engineio_take(engineio_session *s, const engineio_packet *packet)
     }
 }
 
-static char *put(char *at, str text)
-{
-    if (text.len)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 int engineio_say(engineio_session *s, str packet)
 {
     if (!engineio_polls_carry(s))
         return engineio_websocket_say(s, packet);
     char *at = engineio_polls_room(s, false, packet.len);
     if (at)
-        put(at, packet);
+        str_put(at, packet);
     return at ? 0 : -ENOMEM;
 }
 
@@ -222,7 +215,7 @@ int engineio_send(engineio_session *s, bool binary, str front, str body)
         return -ENOMEM;
     if (!binary)
         *at++ = '0' + ENGINEIO_MESSAGE;
-    put(put(at, front), body);
+    str_put(str_put(at, front), body);
     return 0;
 }
 

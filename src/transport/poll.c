@@ -109,12 +109,6 @@ static void memo_task(loop_task *task)
     memo_drop(CONTAINER(task, struct poll_memo, task));
 }
 
-static size_t put(char *at, str text)
-{
-    memcpy(at, text.at, text.len);
-    return text.len;
-}
-
 static size_t put_message(char *at, const topic *t, uint64_t offset)
 {
     char id[CURSOR_BYTES];
@@ -164,13 +158,13 @@ static chunk *build_body(const place *at, uint64_t end, size_t messages_bytes)
     chunk *body = chunk_new(&t->hub->loop->blocks, head.len + messages_bytes + tail_len);
     if (!body)
         return NULL;
-    body->len = put(body->bytes, head);
+    char *to = str_put(body->bytes, head);
     for (uint64_t offset = at->next; offset < end; offset++) {
         if (offset != at->next)
-            body->bytes[body->len++] = ',';
-        body->len += put_message(body->bytes + body->len, t, offset);
+            *to++ = ',';
+        to += put_message(to, t, offset);
     }
-    body->len += put(body->bytes + body->len, (str){tail, tail_len});
+    body->len = (size_t)(str_put(to, (str){tail, tail_len}) - body->bytes);
     return body;
 }
 

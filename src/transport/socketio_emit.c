@@ -54,23 +54,16 @@ static int put_packet(socketio_client *c, const socketio_head *head, const socke
 
 /* ------------------------------------------------------------------------------------------------------------ images */
 
-static char *put(char *at, str text)
-{
-    if (text.len)
-        memcpy(at, text.at, text.len);
-    return at + text.len;
-}
-
 /* Behind the head: the arguments, and the offset as the last one. */
 static char *put_rest(char *at, const socketio_emission *what, str offset, bool args)
 {
     if (args)
-        at = put(at, (str){what->args.at + 1, what->args.len - 2});
+        at = str_put(at, (str){what->args.at + 1, what->args.len - 2});
     if (args && offset.len)
         *at++ = ',';
     if (offset.len) {
         *at++ = '"';
-        at = put(at, offset);
+        at = str_put(at, offset);
         *at++ = '"';
     }
     if (args || offset.len)
@@ -98,7 +91,7 @@ static chunk *attachment_image(const socketio_namespace *n, weft_str attachment)
 {
     chunk *image = engineio_image_new(&n->hub->loop->blocks, true, attachment.len);
     if (image)
-        put(engineio_image_data(image), attachment);
+        str_put(engineio_image_data(image), attachment);
     return image;
 }
 

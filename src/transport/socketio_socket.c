@@ -268,28 +268,20 @@ int socketio_socket_admit(socketio_socket *s)
     return 0;
 }
 
-static size_t put(char *at, str text)
-{
-    if (text.len)
-        memcpy(at, text.at, text.len);
-    return text.len;
-}
-
 /* {"message":"…","data":…} */
 static int say_no(socketio_socket *s, str message, str data)
 {
-    size_t block_bytes, len = 0;
+    size_t block_bytes;
     char *json = pool_get(blocks_of(s), json_text_len(message) + data.len + 32, &block_bytes);
     if (!json)
         return -ENOMEM;
-    len += put(json, STR("{\"message\":"));
-    len += json_text_put(json + len, message);
-    if (data.len) {
-        len += put(json + len, STR(",\"data\":"));
-        len += put(json + len, data);
-    }
-    len += put(json + len, STR("}"));
-    int error = socketio_client_say(s->client, SOCKETIO_CONNECT_ERROR, s->nsp->entry.key, (str){json, len});
+    char *at = str_put(json, STR("{\"message\":"));
+    at += json_text_put(at, message);
+    if (data.len)
+        at = str_put(str_put(at, STR(",\"data\":")), data);
+    at = str_put(at, STR("}"));
+    str said = {json, (size_t)(at - json)};
+    int error = socketio_client_say(s->client, SOCKETIO_CONNECT_ERROR, s->nsp->entry.key, said);
     pool_put(blocks_of(s), json, block_bytes);
     return error;
 }

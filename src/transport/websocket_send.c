@@ -180,10 +180,7 @@ static int send_joined(websocket *ws, ws_opcode opcode, str front, str body)
     chunk *whole = chunk_new(websocket_blocks(ws), front.len + body.len);
     if (!whole)
         return -ENOMEM;
-    if (front.len)
-        memcpy(whole->bytes, front.at, front.len);
-    if (body.len)
-        memcpy(whole->bytes + front.len, body.at, body.len);
+    str_put(str_put(whole->bytes, front), body);
     int error = put_message(ws, opcode, (str){whole->bytes, front.len + body.len});
     chunk_unref(websocket_blocks(ws), whole);
     return error;

@@ -5,8 +5,9 @@
 #ifndef WEFT_TESTS_APP_LOOPS_TOPICS_H
 #define WEFT_TESTS_APP_LOOPS_TOPICS_H
 
-#include "app/loops.h"
 #include "app/protocol_client.h"
+
+#include "app/loops.h"
 
 enum { MOST_TRIES = 64, LINE_BYTES = 512, MOST_HEARD = 512 };
 
@@ -238,7 +239,7 @@ static inline void reader_takes_list(reader *r)
 /** Begins to read from `since` on ("start", or a cursor). */
 static inline reader reader_new(way_to_read way, unsigned loop_number, const char *name, const char *since_text)
 {
-    char line[LINE_BYTES], path[LINE_BYTES];
+    char line[LINE_BYTES + 64], path[LINE_BYTES];
     reader r = {.by = way, .loop_number = loop_number, .fd = -1};
     at_loop(loop_number);
     snprintf(r.name, sizeof r.name, "%s", name);

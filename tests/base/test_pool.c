@@ -187,6 +187,25 @@ static int use_three_blocks(void)
     return result;
 }
 
+static void pool__grows_a_block_that_is_full(void **state)
+{
+    (void)state;
+    pool p = {0};
+    size_t bytes = 0;
+    char *block = pool_grow(&p, NULL, &bytes, 0, 64);
+    memset(block, 'x', 64);
+    block = pool_grow(&p, block, &bytes, 64, 1000);
+    assert_true(bytes >= 1000);
+    for (int i = 0; i < 64; i++)
+        assert_int_equal(block[i], 'x');
+    mem_fail_from(1);
+    assert_null(pool_grow(&p, block, &bytes, 64, 4000));
+    mem_fail_from(0);
+    assert_int_equal(block[63], 'x');
+    pool_put(&p, block, bytes);
+    pool_done(&p);
+}
+
 static void pool__survives_any_failed_allocation(void **state)
 {
     (void)state;
@@ -205,6 +224,7 @@ int main(void)
         cmocka_unit_test(pool__is_usable_after_done),
         cmocka_unit_test(pool__blocks_move_between_pools_and_threads_without_one),
         cmocka_unit_test(pool__failure_leaves_the_outputs),
+        cmocka_unit_test(pool__grows_a_block_that_is_full),
         cmocka_unit_test(pool__survives_any_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
