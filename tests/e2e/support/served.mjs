@@ -6,7 +6,7 @@ import { binaryOf, start } from './program.mjs';
 
 const WEFT = binaryOf('WEFT');
 
-const bare = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEFT')));
+const bare = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEFT') || name === 'WEFT_LOOPS'));
 
 /** Options for a program that sees these variables. */
 export const environment = (variables = {}) => ({ env: { ...bare, ...variables } });
