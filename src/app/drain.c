@@ -76,12 +76,18 @@ static uint64_t spread_ms(const worker *w)
     return w->app->options.drain_timeout_ms / 2;
 }
 
+/* The clients of the application: each loop has about as many. */
+static bool are_few(const worker *w)
+{
+    return (w->drain.n_peers + w->drain.n_connections) * w->app->n_workers <= DRAIN_AT_ONCE;
+}
+
 /* How many of n should have been told by now; UINT64_MAX when there is nothing to wait for. */
 static uint64_t share(const worker *w, uint64_t n)
 {
     const drain *d = &w->drain;
     uint64_t passed_ms = w->loop.now_ms - d->began_ms;
-    if (d->n_peers + d->n_connections <= DRAIN_AT_ONCE || passed_ms >= spread_ms(w))
+    if (are_few(w) || passed_ms >= spread_ms(w))
         return UINT64_MAX;
     return n * passed_ms / spread_ms(w);
 }

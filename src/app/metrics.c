@@ -171,6 +171,12 @@ static void put_loops(page *p, const tally *t, uint64_t n_silent)
     labelled(p, "call", "wait", t->n_turns);
     counter(p, "weft_undelivered_calls_total", "Calls from other threads whose client was gone, or its queue full.",
             t->n_undelivered);
+    counter(p, "weft_missed_messages_total",
+            "Messages of topics that did not reach an event loop in time; its clients were told of a gap.",
+            t->counts.n_mirror_gaps);
+    counter(p, "weft_missed_clients_total",
+            "Socket.IO clients that were cut because a broadcast did not reach their event loop in time.",
+            t->counts.n_missed_cuts);
 }
 
 static void put_process(page *p, const weft *app)

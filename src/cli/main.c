@@ -1,6 +1,7 @@
 /*
  * weft: the command.
  */
+#include "bench.h"
 #include "cert.h"
 #include "config_commands.h"
 #include "demo.h"
@@ -23,6 +24,7 @@ static const subcommand subcommands[] = {
     {"check-config", run_check_config, "say whether the settings of weft serve are right"},
     {"print-config", run_print_config, "print the settings of weft serve, and where each was said"},
     {"publish", run_publish, "send messages to a topic of a running server"},
+    {"bench", run_bench, "put load on a realtime server, and say what it can do"},
     {"cert", run_cert, "make a certificate for development"},
     {"demo", run_demo, "serve the example programs and their page on this machine"},
 };

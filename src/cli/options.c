@@ -69,6 +69,14 @@ static const option *find(const option *options, size_t n_options, const char *n
     return NULL;
 }
 
+static const option *find_letter(const option *options, size_t n_options, char letter)
+{
+    for (size_t i = 0; letter && i < n_options; i++)
+        if (options[i].letter == letter)
+            return &options[i];
+    return NULL;
+}
+
 static int unknown(const char *command, const option *options, size_t n_options, const char *given)
 {
     char dashed[MAX_OPTIONS][MAX_NAME];
@@ -109,6 +117,19 @@ static int take_argument(options_reader *r, const option **ret_option, const cha
     return 1;
 }
 
+/* What "--name", "--name=VALUE", "-n" or "-nVALUE" says; *ret_behind is the value in the same argument, NULL without one. */
+static const option *find_given(const options_reader *r, const char *given, const char **ret_behind)
+{
+    if (given[1] != '-') {
+        const option *o = find_letter(r->options, r->n_options, given[1]);
+        *ret_behind = given[2] ? given + 2 : NULL;
+        return o && (o->value || !given[2]) ? o : NULL;
+    }
+    const char *equals = strchr(given, '=');
+    *ret_behind = equals ? equals + 1 : NULL;
+    return find(r->options, r->n_options, given + 2, equals ? (size_t)(equals - given) - 2 : strlen(given + 2));
+}
+
 int options_next(options_reader *r, const option **ret_option, const char **ret_value)
 {
     if (r->takes_arguments && !r->only_arguments && *r->argv && strcmp(*r->argv, "--") == 0) {
@@ -122,16 +143,14 @@ int options_next(options_reader *r, const option **ret_option, const char **ret_
     if (r->only_arguments || (plain && r->takes_arguments))
         return take_argument(r, ret_option, ret_value);
 
-    const char *name = plain ? "" : given + 2, *equals = strchr(name, '=');
-    const option *o = NULL;
-    if (strncmp(given, "--", 2) == 0)
-        o = find(r->options, r->n_options, name, equals ? (size_t)(equals - name) : strlen(name));
+    const char *behind = NULL;
+    const option *o = plain ? NULL : find_given(r, given, &behind);
     if (!o) {
         unknown(r->command, r->options, r->n_options, given);
         return -1;
     }
     *ret_option = o;
-    return take_value(r, o, equals ? equals + 1 : NULL, ret_value);
+    return take_value(r, o, behind, ret_value);
 }
 
 int options_read(const char *command, const option *options, size_t n_options, char **argv, void *settings)
@@ -173,11 +192,17 @@ static void print_column(const char *text, size_t column)
     putchar('\n');
 }
 
-static size_t left_side(const option *o, char *ret_text, size_t room)
+/* `letters`: some option of the table has one, and names stand in a column of their own. */
+static size_t left_side(const option *o, bool letters, char *ret_text, size_t room)
 {
     const char *before = !o->value ? "" : o->alone ? "[=" : " ";
-    return (size_t)snprintf(ret_text, room, "--%s%s%s%s%s", o->name, before, o->value ? o->value : "",
-                            o->alone ? "]" : "", o->repeatable ? " ..." : "");
+    char letter[] = {'-', o->letter, ',', ' ', '\0'};
+    return (size_t)snprintf(ret_text, room, "%s--%s%s%s%s%s",
+                            o->letter ? letter
+                            : letters ? "    "
+                                      : "",
+                            o->name, before, o->value ? o->value : "", o->alone ? "]" : "",
+                            o->repeatable ? " ..." : "");
 }
 
 int options_help(const char *about, const option *options, size_t n_options)
@@ -185,14 +210,17 @@ int options_help(const char *about, const option *options, size_t n_options)
     static const option help = {.name = "help", .help = "this"};
     char left[2 * MAX_NAME], right[512];
     size_t widest = LEAST_LEFT;
+    bool letters = false;
+    for (size_t i = 0; i < n_options; i++)
+        letters |= options[i].letter != '\0';
     for (size_t i = 0; i < n_options; i++) {
-        size_t width = left_side(&options[i], left, sizeof left);
+        size_t width = left_side(&options[i], letters, left, sizeof left);
         widest = width > widest ? width : widest;
     }
     fputs(about, stdout);
     for (size_t i = 0; i <= n_options; i++) {
         const option *o = i < n_options ? &options[i] : &help;
-        left_side(o, left, sizeof left);
+        left_side(o, letters, left, sizeof left);
         snprintf(right, sizeof right, "%s%s%s", o->help, o->otherwise ? "; default " : "",
                  o->otherwise ? o->otherwise : "");
         printf("  %-*s ", (int)widest, left);

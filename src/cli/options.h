@@ -20,6 +20,7 @@ typedef struct {
     const char *(*take)(const char *value, void *settings);
     const char *otherwise; /* what holds without it, behind the help as "; default 300"; NULL: the help says it */
     bool repeatable;       /* the help writes "VALUE ..." */
+    char letter;           /* 'c', for -c VALUE and -cVALUE too; 0: none */
     const char *alone; /* its value when none stands behind "="; then the next argument is none of its; NULL: it is */
 } option;
 

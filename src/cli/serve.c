@@ -78,7 +78,11 @@ static void print_start(weft *app, void *user)
 {
     const server *v = user;
     const char *files = settings_text(&v->settings, SET_FILES), *url;
-    puts("weft serve: Ctrl-C ends it");
+    unsigned n_loops = (unsigned)settings_number(&v->settings, SET_LOOPS);
+    fputs("weft serve: ", stdout);
+    if (n_loops > 1)
+        printf("on %u threads; ", n_loops);
+    puts("Ctrl-C ends it");
     for (size_t i = 0; (url = weft_listening(app, i)); i++)
         printf("  %s%s\n", url, strncmp(url, "http", 4) == 0 ? "/" : "");
     printf("  topics: /topics/NAME; for pages: /weft.js%s%s\n", files ? "; files: " : "", files ? files : "");

@@ -4,6 +4,7 @@
 #include "values.h"
 #include <ctype.h>
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -354,11 +355,23 @@ const char *settings_text(const settings *s, setting_id id)
     return state->n_values ? state->values[0] : NULL;
 }
 
+/* Those that this process may use, up to so many. */
+static uint64_t n_processors(uint64_t most)
+{
+    static cpu_set_t sets[8]; /* what the largest kernels count, and they refuse anything smaller */
+    if (sched_getaffinity(0, sizeof sets, sets))
+        return 1;
+    uint64_t n = (uint64_t)CPU_COUNT_S(sizeof sets, sets);
+    return n < most ? n : most;
+}
+
 uint64_t settings_number(const settings *s, setting_id id)
 {
     const setting *row = &settings_table[id];
     const char *text = settings_text(s, id);
     uint64_t number = 0;
+    if (id == SET_LOOPS && !text)
+        return n_processors(row->most);
     if (text)
         row->read(row, text, &number); /* it was looked at when it came */
     return number;

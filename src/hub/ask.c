@@ -40,7 +40,11 @@ static void take_publish(hub *h, hub_note *base)
 {
     publish_note *n = (publish_note *)base;
     published_note *answer = n->answer;
+    if (h->reach)
+        h->reach->taking = true;
     int error = hub_publish(h, (str){n->name, n->name_len}, n->body, n->except, answer ? &answer->done : NULL);
+    if (h->reach)
+        h->reach->taking = false;
     h->counts.n_refused += error != 0;
     h->limit = NULL; /* is told there */
     if (!answer)

@@ -38,6 +38,8 @@ typedef struct {
     uint64_t n_published;
     uint64_t n_refused;     /* publications of other loops that could not be made */
     uint64_t n_mirror_gaps; /* messages that mirrors here have lost */
+    uint64_t
+        n_missed_cuts; /* sockets here that lost their connection because what was meant for many did not reach them */
     uint64_t closes[HUB_CODES];
     uint64_t resumes[N_RESUMES];
     histogram round_trips; /* from a keep-alive ping to its pong */

@@ -157,6 +157,17 @@ static void refuse(const reach *r, unsigned number, uint64_t id, int error, uint
         mem_free(n);
 }
 
+/* Before what was published here since the mirror asked, as far as the ring keeps it: a loop looks at its sockets before
+ * its inbox, so that may be by somebody who knew of the mirror's client already. */
+static uint64_t head_when_asked(const topic *t, const mirror_note *n)
+{
+    uint64_t head = t->head;
+    for (uint64_t at = t->head; at-- > t->first && topic_message_at(t, at)->serial / 2 > n->n_own;)
+        if (topic_message_at(t, at)->serial % 2)
+            head = at;
+    return head;
+}
+
 static int attach(topic *t, const mirror_note *n)
 {
     mirror_link *l = mem_zero(sizeof *l);
@@ -167,7 +178,7 @@ static int attach(topic *t, const mirror_note *n)
         .topic = t,
         .mirror = n->mirror,
         .sent = t->first,
-        .ready_at = t->head,
+        .ready_at = head_when_asked(t, n),
         .n_asked = n->n_asked,
         .number = n->number,
     };

@@ -22,14 +22,21 @@ enum {
     REACH_RETRY_MS = 1, /* between two looks for room in an inbox that was full */
 };
 
-/** What the hubs of an application share; it outlives them. Only the counter changes once the first loop runs. */
+/** A counter that one loop writes and others read, apart from those of other loops. */
+typedef struct {
+    _Atomic uint64_t n;
+    char apart[64 - sizeof(uint64_t)];
+} hub_counter;
+
+/** What the hubs of an application share; it outlives them. Only counters change once the first loop runs. */
 typedef struct hub_links {
     unsigned n; /* hubs */
     uint64_t id;
     uint8_t secret[16]; /* that homes are chosen with */
     hub *(*hub_of)(void *loop_owner);
     inbox *boxes[HUBS_MAX];
-    _Atomic size_t n_topics; /* at home on any of them; relaxed: a limit that publishes nothing */
+    hub_counter n_own[HUBS_MAX]; /* publications that no inbox has brought: reach_next_serial() */
+    _Atomic size_t n_topics;     /* at home on any of them; relaxed: a limit that publishes nothing */
 } hub_links;
 
 /** One hub among its links. */
@@ -37,6 +44,7 @@ typedef struct reach {
     hub *hub;
     hub_links *links;
     unsigned number;      /* of this hub */
+    bool taking;          /* what is published now has come by way of the inbox */
     list_node behind;     /* mirrors elsewhere that have not got all from their homes here */
     list_node changed;    /* mirrors here that their homes are to be told something of */
     list_node gatherings; /* lists of topics asked for here */
@@ -64,6 +72,25 @@ unsigned hub_links_home(const hub_links *links, str name);
 static inline bool hub_is_away(const hub *h, str name)
 {
     return h->reach && hub_links_home(h->reach->links, name) != h->reach->number;
+}
+
+/** Of a publication here that is about to be: how many of this hub's own there are then, twice, and one more if it is
+ * one of them. Those that come by way of the inbox are none: against a question that comes the same way they have their
+ * place already. */
+static inline uint64_t reach_next_serial(const reach *r)
+{
+    _Atomic uint64_t *n = &r->links->n_own[r->number].n;
+    uint64_t own = atomic_load_explicit(n, memory_order_relaxed) + !r->taking; /* nobody else writes it */
+    if (!r->taking)
+        atomic_store_explicit(n, own, memory_order_release); /* to reach_own_of() */
+    return 2 * own + !r->taking;
+}
+
+/** How many another hub has published of its own. Whoever publishes there after learning of something that this thread
+ * does from now on makes one of a larger number. */
+static inline uint64_t reach_own_of(const reach *r, unsigned number)
+{
+    return atomic_load_explicit(&r->links->n_own[number].n, memory_order_acquire); /* of reach_next_serial() */
 }
 
 /** True while something of this hub is on its way to another that had no room for it: a loop that ends before loses

@@ -44,6 +44,7 @@ static int ask_home(topic *t)
     m->n_asked++;
     if (n) {
         n->n_asked = m->n_asked;
+        n->n_own = reach_own_of(t->hub->reach, m->home);
         n->asks_names = m->asks_names;
     }
     int error = push_home(t, n);

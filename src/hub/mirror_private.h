@@ -29,6 +29,7 @@ typedef struct {
     uint64_t mirror;
     uint32_t n_subscribers; /* count */
     uint32_t n_asked;       /* attach */
+    uint64_t n_own;         /* attach: reach_own_of() the home, when it was asked */
     bool asks_names;        /* attach: those who are there are to be told again */
     uint8_t number;         /* of the mirror's hub */
     uint8_t name_len;

@@ -57,7 +57,8 @@ int ring_append(topic *t, blob *body, uint64_t except, uint64_t at_ms)
 {
     if (t->head - t->first == t->cap && ring_grow(t))
         return -ENOMEM;
-    *topic_message_at(t, t->head++) = (topic_message){.body = body, .except = except, .at_ms = at_ms};
+    uint64_t serial = t->hub->reach && !t->mirror ? reach_next_serial(t->hub->reach) : 0;
+    *topic_message_at(t, t->head++) = (topic_message){.body = body, .except = except, .at_ms = at_ms, .serial = serial};
     t->bytes += ring_message_bytes(body);
     return 0;
 }

@@ -49,6 +49,7 @@ struct topic_message {
     chunk *images[N_WIRES];  /* made by the first subscriber of that wire format; dropped when nobody lags */
     topic_variant *variants; /* likewise */
     uint64_t at_ms;          /* the clock when it was published */
+    uint64_t serial;         /* reach_next_serial(); 0 with one loop, and on mirrors */
 };
 
 typedef struct {

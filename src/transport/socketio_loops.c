@@ -260,6 +260,7 @@ static void dismiss_client(socketio_socket *s, void *user)
 static void cut(socketio_socket *s, void *user)
 {
     (void)user;
+    s->nsp->hub->counts.n_missed_cuts++;
     socketio_client_abort(s->client, ENGINEIO_FORCED_CLOSE);
 }
 

@@ -247,9 +247,7 @@ static inline void subscribe_to(speaker *s, const char *name)
 static inline void publish_to(const char *name, const char *text)
 {
     assert_int_equal(weft_publish_text(app, name, text), 0);
-    was_run = false;
-    assert_int_equal(weft_post(app, mark_run, NULL), 0);
-    CLIENT_UNTIL(was_run);
+    let_loops_hear();
 }
 
 static inline void hang_up(speaker *s)
@@ -264,28 +262,41 @@ static inline void hang_up(speaker *s)
 
 /* ---- cases on each carrier ---- */
 
+static inline int setup_carrier(carrier which, void **state)
+{
+    by = which;
+    return *state ? setup_app(state) : setup_loops_app(state);
+}
+
 static inline int setup_websocket(void **state)
 {
-    by = BY_WEBSOCKET;
-    return setup_app(state);
+    return setup_carrier(BY_WEBSOCKET, state);
 }
 
 static inline int setup_events(void **state)
 {
-    by = BY_EVENTS;
-    return setup_app(state);
+    return setup_carrier(BY_EVENTS, state);
 }
 
 static inline int setup_polls(void **state)
 {
-    by = BY_POLLS;
-    return setup_app(state);
+    return setup_carrier(BY_POLLS, state);
 }
 
-#define ON_ALL(f)                                                                                                      \
-    {#f " (websocket)", f, setup_websocket, teardown_app, NULL}, {#f " (sse)", f, setup_events, teardown_app, NULL},   \
+/** The initial state of a case for one loop. */
+#define ONE_LOOP ((void *)(uintptr_t)1)
+
+#define WITH_SESSIONS(f, state)                                                                                        \
+    {#f " (sse)", f, setup_events, teardown_app, state},                                                               \
     {                                                                                                                  \
-#f " (poll)", f, setup_polls, teardown_app, NULL                                                               \
+#f " (poll)", f, setup_polls, teardown_app, state                                                              \
     }
+#define WITH_ALL(f, state) {#f " (websocket)", f, setup_websocket, teardown_app, state}, WITH_SESSIONS(f, state)
+
+/** Each as a LOOPS_APP_TEST, and as an APP_TEST. */
+#define ON_ALL(f)          WITH_ALL(f, NULL)
+#define ON_ALL_ONE(f)      WITH_ALL(f, ONE_LOOP)
+#define ON_SESSIONS(f)     WITH_SESSIONS(f, NULL)
+#define ON_SESSIONS_ONE(f) WITH_SESSIONS(f, ONE_LOOP)
 
 #endif

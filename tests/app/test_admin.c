@@ -185,6 +185,8 @@ static const char *const families[] = {
     "weft_loop_lag_seconds histogram",
     "weft_system_calls_total counter",
     "weft_undelivered_calls_total counter",
+    "weft_missed_messages_total counter",
+    "weft_missed_clients_total counter",
     "weft_start_time_seconds gauge",
     "weft_build_info gauge",
 };

@@ -17,7 +17,7 @@ static int ask(void)
     look();
     int fd = client_connect(url);
     client_get(fd, "/");
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     return fd;
 }
 
@@ -108,13 +108,13 @@ static void exchanges__of_one_connection_are_answered_in_their_order(void **stat
                           "GET /c HTTP/1.1\r\nHost: localhost\r\n\r\n");
     await_event();
     client_expect_silence(fd, 10);
-    assert_string_equal(look(), "keep ");
+    expect_events("keep ");
     assert_int_equal(weft_answer(asked, 200, NULL, "a", 1), 0);
     for (const char *wanted = "abc"; *wanted; wanted++) {
         assert_int_equal(client_read_answer(fd, NULL), 200);
         assert_int_equal(client_bytes[0], *wanted);
     }
-    assert_string_equal(look(), "b c ");
+    expect_events("b c ");
     close(fd);
 }
 
@@ -154,13 +154,13 @@ static void exchanges__send_no_body_where_none_belongs(void **state)
     for (size_t i = 0; i < N_OF(statuses); i++) {
         look();
         client_get(fd, "/");
-        CLIENT_UNTIL(events[0]);
+        CLIENT_UNTIL(events_len());
         assert_int_equal(weft_answer(asked, statuses[i], NULL, "body", 4), 0);
         assert_int_equal(client_read_answer(fd, NULL), statuses[i]);
     }
     look();
     client_write_text(fd, "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n");
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     assert_int_equal(weft_answer(asked, 200, NULL, "body", 4), 0);
     assert_int_equal(client_read_head(fd), 200);
     assert_true(client_head_has("Content-Length: 4"));
@@ -289,12 +289,12 @@ static void exchanges__of_a_websocket_request_may_be_answered(void **state)
     serve(&(weft_websocket_options){.request = keep, RECORDED});
     int fd = client_connect(url);
     client_ask(fd, "/", "");
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     assert_int_equal(weft_answer(asked, 200, "text/plain", "no upgrade today", 16), 0);
     assert_int_equal(client_read_answer(fd, "Connection: close"), 200);
     assert_string_equal(client_bytes, "no upgrade today");
     client_expect_end(fd);
-    assert_string_equal(look(), "asked ");
+    expect_events("asked ");
 }
 
 static void exchanges__share_a_path_with_websocket(void **state)
@@ -372,7 +372,7 @@ static void routes__tell_bodies_queries_and_forms(void **state)
     int fd = client_connect(url);
     for (size_t i = 0; i < N_OF(cases); i++) {
         assert_int_equal(post_and_read(fd, cases[i].target, cases[i].fields, cases[i].body), 200);
-        assert_string_equal(look(), cases[i].told);
+        expect_events(cases[i].told);
     }
     close(fd);
 }
@@ -393,7 +393,7 @@ static void routes__take_no_name_for_a_value(void **state)
     begin();
     int fd = client_connect(url);
     assert_int_equal(post_and_read(fd, "/?a=b", FORM "\r\n", "a=b"), 200);
-    assert_string_equal(look(), "null=(absent) null=(absent) empty=(absent) ");
+    expect_events("null=(absent) null=(absent) empty=(absent) ");
     close(fd);
 }
 
@@ -705,7 +705,7 @@ static void check_streamed(int fd)
     expect_bytes(fd, "5\r\nhello\r\n0\r\n\r\n");
     client_get(fd, "/"); /* it goes on */
     look();
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     client_reset(fd);
     CLIENT_UNTIL(strstr(events, "gone "));
 }
@@ -773,7 +773,7 @@ static void streams__are_held_back_and_drained(void **state)
     look();
     int fd = client_connect_small(url, 4096);
     client_write_text(fd, "GET / HTTP/1.0\r\n\r\n");
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     on_loop(write_until_full);
     assert_int_equal(results[0], 0);
     assert_int_equal(results[1], WEFT_QUEUED);
@@ -798,7 +798,7 @@ static void streams__know_when_the_client_is_gone(void **state)
     assert_int_equal(weft_answer_start(asked, 200, NULL), 0);
     look();
     client_reset(fd);
-    CLIENT_UNTIL(events[0]);
+    CLIENT_UNTIL(events_len());
     assert_string_equal(look(), "gone ");
     check_all_closed();
     assert_string_equal(look(), "");
@@ -854,29 +854,29 @@ static void streams__of_a_body_come_in_pieces(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        APP_TEST(exchanges__are_answered_inside_the_callback),
+        LOOPS_APP_TEST(exchanges__are_answered_inside_the_callback),
         APP_TEST(exchanges__are_answered_later),
-        APP_TEST(exchanges__of_one_connection_are_answered_in_their_order),
+        LOOPS_APP_TEST(exchanges__of_one_connection_are_answered_in_their_order),
         APP_TEST(exchanges__take_only_legal_answers),
-        APP_TEST(exchanges__send_no_body_where_none_belongs),
-        APP_TEST(exchanges__copy_large_bodies),
-        APP_TEST(exchanges__are_rejected_in_words),
+        LOOPS_APP_TEST(exchanges__send_no_body_where_none_belongs),
+        LOOPS_APP_TEST(exchanges__copy_large_bodies),
+        LOOPS_APP_TEST(exchanges__are_rejected_in_words),
         APP_TEST(exchanges__know_when_the_client_is_gone),
         APP_TEST(exchanges__are_answered_to_a_client_that_sends_no_more),
-        APP_TEST(exchanges__tell_what_was_asked),
-        APP_TEST(exchanges__of_a_websocket_request_may_be_answered),
-        APP_TEST(exchanges__share_a_path_with_websocket),
-        APP_TEST(routes__tell_bodies_queries_and_forms),
-        APP_TEST(routes__take_no_name_for_a_value),
-        APP_TEST(routes__of_one_path_share_it_by_method),
-        APP_TEST(routes__have_a_limit_for_bodies),
+        LOOPS_APP_TEST(exchanges__tell_what_was_asked),
+        LOOPS_APP_TEST(exchanges__of_a_websocket_request_may_be_answered),
+        LOOPS_APP_TEST(exchanges__share_a_path_with_websocket),
+        LOOPS_APP_TEST(routes__tell_bodies_queries_and_forms),
+        LOOPS_APP_TEST(routes__take_no_name_for_a_value),
+        LOOPS_APP_TEST(routes__of_one_path_share_it_by_method),
+        LOOPS_APP_TEST(routes__have_a_limit_for_bodies),
         APP_TEST(routes__that_make_no_sense_stick),
         APP_TEST(routes__copy_their_options),
-        APP_TEST(routes__of_older_programs_are_known_by_their_size),
-        APP_TEST(hosts__of_a_loopback_listener_are_few),
+        LOOPS_APP_TEST(routes__of_older_programs_are_known_by_their_size),
+        LOOPS_APP_TEST(hosts__of_a_loopback_listener_are_few),
         APP_TEST(hosts__may_be_any),
         APP_TEST(hosts__are_judged_on_loopback_only),
-        APP_TEST(origins__and_fields_of_the_program_go_together),
+        LOOPS_APP_TEST(origins__and_fields_of_the_program_go_together),
         APP_TEST(json__is_checked),
         APP_TEST(streams__are_written_on_the_loop),
         APP_TEST(streams__are_written_from_another_thread),

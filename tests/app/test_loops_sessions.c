@@ -1,4 +1,5 @@
 /* Clients whose requests come on connections to any loop, while their session lives on one: weft.v1 and polls of a topic, Engine.IO and its upgrade. */
+#include "app/app.h"
 #include "app/loops.h"
 
 enum {
@@ -294,6 +295,86 @@ static void engineio__ids_that_were_made_up_are_refused_as_ever(void **state)
     leave_all();
 }
 
+/* ---- Socket.IO ---- */
+
+#define SOCKETIO_POLLING "/socket.io/?EIO=4&transport=polling"
+
+static void answer_event(weft_peer who, const weft_socketio_event *event)
+{
+    weft_socketio_emit_event(who, event);
+    weft_socketio_acknowledge(event->ack, "[\"taken\"]");
+}
+
+static void open_socketio(visit *v)
+{
+    int fd = client_connect(where);
+    v->events = -1;
+    assert_int_equal(ask(fd, NULL, "GET " SOCKETIO_POLLING), 200);
+    keep_id(v, "\"sid\":\"");
+    close(fd);
+}
+
+/* Neither the polls nor the posts of a client need come to the loop that its sid names. */
+static void socketio__polls_and_posts_go_to_their_session(void **state)
+{
+    (void)state;
+    char packet[64], answer[128];
+    assert_int_equal(weft_socketio(app, "/socket.io/", &(weft_socketio_options){.event = answer_event}), 0);
+    loops_begin();
+    visit_all(open_socketio);
+    for (unsigned i = 0; i < n_loops; i++) {
+        assert_int_equal(ask(road, "40", "POST " SOCKETIO_POLLING "&sid=%s", visits[i].id), 200);
+        assert_int_equal(ask(road, NULL, "GET " SOCKETIO_POLLING "&sid=%s", visits[i].id), 200);
+        assert_memory_equal(client_bytes, "40{\"sid\":\"", 10);
+    }
+    for (int round = 0; round < ROUNDS; round++)
+        for (unsigned i = 0; i < n_loops; i++) {
+            const visit *v = &visits[(i + (unsigned)round) % n_loops];
+            snprintf(packet, sizeof packet, "42%d[\"said\",%u]", round, i);
+            snprintf(answer, sizeof answer,
+                     "42[\"said\",%u]\x1e"
+                     "43%d[\"taken\"]",
+                     i, round);
+            assert_int_equal(ask(road, packet, "POST " SOCKETIO_POLLING "&sid=%s", v->id), 200);
+            assert_string_equal(client_bytes, "ok");
+            assert_int_equal(ask(road, NULL, "GET " SOCKETIO_POLLING "&sid=%s", v->id), 200);
+            assert_string_equal(client_bytes, answer);
+        }
+    leave_all();
+}
+
+/* A poll waits at its session for what another loop's client says to all. */
+static void socketio__polls_wait_where_their_session_is(void **state)
+{
+    (void)state;
+    char line[256];
+    assert_int_equal(weft_socketio(app, "/socket.io/", &(weft_socketio_options){.event = answer_event}), 0);
+    loops_begin();
+    visit_all(open_socketio);
+    for (unsigned i = 0; i < n_loops; i++) {
+        assert_int_equal(ask(road, "40", "POST " SOCKETIO_POLLING "&sid=%s", visits[i].id), 200);
+        assert_int_equal(ask(road, NULL, "GET " SOCKETIO_POLLING "&sid=%s", visits[i].id), 200);
+    }
+    for (unsigned i = 0; i < n_loops; i++) {
+        int waits[MOST_LOOPS];
+        for (unsigned k = 0; k < n_loops; k++) { /* each on a connection that comes to any loop */
+            waits[k] = client_connect(where);
+            snprintf(line, sizeof line, "GET " SOCKETIO_POLLING "&sid=%s HTTP/1.1\r\nHost: localhost\r\n\r\n",
+                     visits[(i + k) % n_loops].id);
+            client_write_text(waits[k], line);
+        }
+        client_expect_silence(waits[0], 20);
+        const weft_socketio_event event = {.name = weft_str_of("news"), .args = weft_str_of("[1]")};
+        assert_int_equal(weft_socketio_broadcast(app, NULL, &event), 0);
+        for (unsigned k = 0; k < n_loops; k++) {
+            assert_int_equal(client_read_answer(waits[k], NULL), 200);
+            assert_string_equal(client_bytes, "42[\"news\",1]");
+            close(waits[k]);
+        }
+    }
+    leave_all();
+}
+
 /* ---- the end ---- */
 
 /* The status of one answer, whose body is read away; 0 when the connection ends before it is whole. By itself, as these are many threads. */
@@ -359,6 +440,79 @@ static void stop__while_connections_wander_leaves_nobody_waiting(void **state)
     leave_all();
 }
 
+static void tell_loop(weft_exchange which, const weft_request *request, void *user)
+{
+    char text[16];
+    const worker *here = loop_here()->owner;
+    (void)request, (void)user;
+    snprintf(text, sizeof text, "%u", here->number);
+    weft_answer(which, 200, "text/plain", text, strlen(text));
+}
+
+static bool is_on_loop(int fd, unsigned number)
+{
+    assert_int_equal(ask(fd, NULL, "GET /loop"), 200);
+    return strtoul(client_bytes, NULL, 10) == number;
+}
+
+/* Each goes to whichever has the fewest: those that came to another stay until one has come to this. */
+static int connect_to_loop(unsigned number)
+{
+    int others[MOST_IDS], n = 0, fd;
+    while (fd = client_connect(where), !is_on_loop(fd, number)) {
+        assert_true(n < MOST_IDS);
+        others[n++] = fd;
+    }
+    while (n)
+        close(others[--n]);
+    return fd;
+}
+
+static int setup_patient(void **state)
+{
+    loops_options.drain_timeout_ms = 3600000;
+    return setup_loops(state);
+}
+
+static bool others_have_left(void)
+{
+    for (unsigned i = 1; i < n_loops; i++)
+        if (!atomic_load(&app->workers[i].left))
+            return false;
+    return true;
+}
+
+/* Its request was under way when the application was stopped, and goes to a loop where nobody is any more: that one waits for it. */
+static void stop__answers_who_is_on_the_way_and_the_last(void **state)
+{
+    (void)state;
+    char request[256], id[ID_CHARS + 1] = "AAAAAAAAAAAAAAAAAAAA";
+    assert_int_equal(weft_get(app, "/loop", tell_loop, NULL), 0);
+    serve_protocol();
+    int fd = connect_to_loop(0);
+    unsigned elsewhere = app->workers[1].loop.index;
+    id[ID_CHARS - 2] = (char)('A' + elsewhere / 64);
+    id[ID_CHARS - 1] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"[elsewhere % 64];
+    snprintf(request, sizeof request,
+             "GET /loop HTTP/1.1\r\nHost: localhost\r\n\r\n"
+             "POST /weft?session=%s HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\n\r\n[",
+             id);
+    client_write_text(fd, request);
+    assert_int_equal(client_read_answer(fd, NULL), 200);
+    weft_stop(app);
+    CLIENT_UNTIL(others_have_left());
+    client_write_text(fd, "]");
+    assert_int_equal(client_read_answer(fd, NULL), 404);
+    client_expect_end(fd);
+    assert_int_equal(loops_join(), 0);
+}
+
+#define PATIENT_TEST(f)                                                                                                \
+    {#f " (two_loops)", f, setup_patient, teardown_loops, (void *)(uintptr_t)&two_loops},                              \
+    {                                                                                                                  \
+#f " (four_loops)", f, setup_patient, teardown_loops, (void *)(uintptr_t)&four_loops                           \
+    }
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -369,7 +523,10 @@ int main(void)
         LOOPS_TEST(engineio__polls_and_posts_go_to_their_session),
         LOOPS_TEST(engineio__upgrades_go_to_their_session),
         LOOPS_TEST(engineio__ids_that_were_made_up_are_refused_as_ever),
+        LOOPS_TEST(socketio__polls_and_posts_go_to_their_session),
+        LOOPS_TEST(socketio__polls_wait_where_their_session_is),
         LOOPS_TEST(stop__while_connections_wander_leaves_nobody_waiting),
+        PATIENT_TEST(stop__answers_who_is_on_the_way_and_the_last),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -97,8 +97,8 @@ static void protocol__lets_open_close(void **state)
         stream_expect_end(s.fd);
     else
         assert_int_equal(answered(ask_poll(&s, "0")), 404);
-    CLIENT_UNTIL(*events);
-    assert_string_equal(look(), "close:4001:not you ");
+    CLIENT_UNTIL(events_len());
+    expect_events("close:4001:not you ");
     if (by == BY_WEBSOCKET)
         close(s.fd);
     free(s.answer);
@@ -128,7 +128,7 @@ static void protocol__makes_a_peer_of_each_client(void **state)
     static const char *const seen[] = {"1:weft.v1:127.0.0.1 ", "2::127.0.0.1 ", "4::127.0.0.1 "};
     serve_protocol(&(weft_topics_options){.open = tell_about, .close = on_close, .peer_bytes = 100, .user = events});
     speaker s = joined();
-    CLIENT_UNTIL(*events);
+    CLIENT_UNTIL(events_len());
     assert_string_equal(look(), seen[by]);
     expect_no_more(&s);
     on_loop(count_messages);
@@ -441,8 +441,8 @@ static void protocol__tells_a_slow_server_apart_by_pings(void **state)
     speaker s = connect_by(BY_WEBSOCKET);
     assert_int_equal(client_receive(s.fd).opcode, CLIENT_PING);
     client_expect_end(s.fd);
-    CLIENT_UNTIL(*events);
-    assert_string_equal(look(), "close:1006:ping timeout ");
+    CLIENT_UNTIL(events_len());
+    expect_events("close:1006:ping timeout ");
 }
 
 int main(void)
@@ -451,29 +451,29 @@ int main(void)
         ON_ALL(protocol__says_hello_first),
         ON_ALL(protocol__tells_when_to_ask_for_life),
         ON_ALL(protocol__leaves_out_a_ping_that_never_comes),
-        ON_ALL(protocol__says_hello_before_open_subscribes),
+        ON_ALL_ONE(protocol__says_hello_before_open_subscribes),
         ON_ALL(protocol__says_hello_before_open_sends),
         ON_ALL(protocol__lets_open_close),
-        ON_ALL(protocol__makes_a_peer_of_each_client),
-        APP_TEST(protocol__agrees_on_its_subprotocol),
+        ON_ALL_ONE(protocol__makes_a_peer_of_each_client),
+        LOOPS_APP_TEST(protocol__agrees_on_its_subprotocol),
         APP_TEST(protocol__needs_its_subprotocol),
-        APP_TEST(protocol__refuses_binary_messages),
-        APP_TEST(protocol__takes_envelopes_in_pieces),
-        APP_TEST(protocol__ends_on_a_message_that_no_data_explains),
+        LOOPS_APP_TEST(protocol__refuses_binary_messages),
+        LOOPS_APP_TEST(protocol__takes_envelopes_in_pieces),
+        LOOPS_APP_TEST(protocol__ends_on_a_message_that_no_data_explains),
         ON_ALL(protocol__takes_any_limit),
-        APP_TEST(protocol__streams_by_what_is_accepted),
-        APP_TEST(protocol__tells_how_to_begin_a_poll),
+        LOOPS_APP_TEST(protocol__streams_by_what_is_accepted),
+        LOOPS_APP_TEST(protocol__tells_how_to_begin_a_poll),
         APP_TEST(protocol__answers_head_without_a_session),
-        APP_TEST(protocol__serves_no_other_method),
-        APP_TEST(protocol__keeps_a_stream_alive),
-        APP_TEST(protocol__serves_its_module),
-        ON_ALL(protocol__refuses_a_wrong_key),
+        LOOPS_APP_TEST(protocol__serves_no_other_method),
+        LOOPS_APP_TEST(protocol__keeps_a_stream_alive),
+        LOOPS_APP_TEST(protocol__serves_its_module),
+        ON_ALL_ONE(protocol__refuses_a_wrong_key),
         ON_ALL(protocol__opens_everything_with_the_key),
-        ON_ALL(protocol__lets_pages_of_its_own_origin_come),
-        ON_ALL(protocol__lets_pages_of_listed_origins_come_too),
-        ON_ALL(protocol__lets_any_page_come_when_told),
-        ON_ALL(protocol__tells_when_the_server_stops),
-        APP_TEST(protocol__tells_a_slow_server_apart_by_pings),
+        ON_ALL_ONE(protocol__lets_pages_of_its_own_origin_come),
+        ON_ALL_ONE(protocol__lets_pages_of_listed_origins_come_too),
+        ON_ALL_ONE(protocol__lets_any_page_come_when_told),
+        ON_ALL_ONE(protocol__tells_when_the_server_stops),
+        LOOPS_APP_TEST(protocol__tells_a_slow_server_apart_by_pings),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

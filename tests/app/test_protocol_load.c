@@ -634,13 +634,13 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         APP_TEST(load__pauses_who_floods_and_never_reads),
-        ON_ALL(load__tells_slow_clients_of_gaps_and_goes_on),
-        ON_ALL(load__closes_slow_clients_where_nothing_may_be_lost),
-        ON_ALL(load__listens_to_clients_that_lag_for_ever),
-        ON_ALL(load__keeps_the_order_for_who_is_reached_last),
-        ON_ALL(load__survives_nonsense),
+        ON_ALL_ONE(load__tells_slow_clients_of_gaps_and_goes_on),
+        ON_ALL_ONE(load__closes_slow_clients_where_nothing_may_be_lost),
+        ON_ALL_ONE(load__listens_to_clients_that_lag_for_ever),
+        ON_ALL_ONE(load__keeps_the_order_for_who_is_reached_last),
+        ON_ALL_ONE(load__survives_nonsense),
         APP_TEST(load__forgets_clients_that_vanish_in_the_middle_of_anything),
-        ON_ALL(load__keeps_idle_clients_small),
+        ON_ALL_ONE(load__keeps_idle_clients_small),
         cmocka_unit_test(load__fails_nobody_but_the_client_that_needs_memory),
         cmocka_unit_test(load__fails_an_application_in_words),
     };

@@ -154,7 +154,7 @@ static void sessions__end_with_their_stream(void **state)
     speaker s = connect_by(BY_EVENTS);
     snprintf(id, sizeof id, "%s", s.session);
     hang_up(&s);
-    CLIENT_UNTIL(*events);
+    CLIENT_UNTIL(events_len());
     assert_string_equal(look(), "close:1006: ");
     check_not_there(id);
     assert_int_equal(app->workers->hub.sessions.n_entries, 0);
@@ -413,8 +413,8 @@ static void sessions__end_when_nobody_asks(void **state)
     snprintf(id, sizeof id, "%s", s.session);
     set_lease(&s, 30);
     subscribe_to(&s, "t");
-    CLIENT_UNTIL(*events);
-    assert_string_equal(look(), "close:1006:the client asked no more ");
+    CLIENT_UNTIL(events_len());
+    expect_events("close:1006:the client asked no more ");
     check_not_there(id);
     hang_up(&s);
 }
@@ -426,7 +426,7 @@ static void sessions__live_on_while_a_poll_waits(void **state)
     speaker s = connect_by(BY_POLLS);
     set_lease(&s, 200);
     assert_int_equal(answered(ask_poll(&s, "0.6")), 200);
-    assert_string_equal(look(), "");
+    expect_events("");
     take_poll_answer(&s);
     hang_up(&s);
 }
@@ -444,7 +444,7 @@ static void sessions__live_on_by_posts(void **state)
         close(idle);
         assert_int_equal(post_status(&s, "[]", 2), 204);
     }
-    assert_string_equal(look(), "");
+    expect_events("");
     expect_no_more(&s);
     hang_up(&s);
 }
@@ -466,35 +466,29 @@ static void sessions__have_a_limit_of_their_number(void **state)
     hang_up(&polls);
 }
 
-#define ON_SESSIONS(f)                                                                                                 \
-    {#f " (sse)", f, setup_events, teardown_app, NULL},                                                                \
-    {                                                                                                                  \
-#f " (poll)", f, setup_polls, teardown_app, NULL                                                               \
-    }
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         ON_SESSIONS(sessions__answers_a_post_with_nothing),
-        ON_SESSIONS(sessions__takes_arrays_in_their_order),
+        ON_SESSIONS_ONE(sessions__takes_arrays_in_their_order),
         ON_SESSIONS(sessions__serves_the_past_before_it_goes_on),
         ON_SESSIONS(sessions__takes_post_after_post_on_a_connection),
-        APP_TEST(sessions__unknown_ones_are_not_there),
+        LOOPS_APP_TEST(sessions__unknown_ones_are_not_there),
         ON_SESSIONS(sessions__those_of_another_route_are_unknown),
         ON_SESSIONS(sessions__ids_may_be_escaped),
         APP_TEST(sessions__have_a_limit_of_their_number),
-        APP_TEST(sessions__a_stream_is_not_polled),
+        LOOPS_APP_TEST(sessions__a_stream_is_not_polled),
         APP_TEST(sessions__end_with_their_stream),
-        ON_SESSIONS(sessions__stops_an_array_when_the_queue_is_full),
+        ON_SESSIONS_ONE(sessions__stops_an_array_when_the_queue_is_full),
         ON_SESSIONS(sessions__bounds_what_is_asked_for_at_once),
-        APP_TEST(sessions__refuse_posts_while_the_queue_is_full),
+        LOOPS_APP_TEST(sessions__refuse_posts_while_the_queue_is_full),
         APP_TEST(sessions__publishes_nothing_that_it_refuses),
-        APP_TEST(sessions__gather_what_comes_between_two_polls),
-        APP_TEST(sessions__wait_until_something_comes),
-        APP_TEST(sessions__answer_an_idle_poll_in_the_end),
-        APP_TEST(sessions__give_a_lost_answer_again),
-        APP_TEST(sessions__end_the_older_of_two_polls),
-        APP_TEST(sessions__refuse_a_poll_that_makes_no_sense),
+        LOOPS_APP_TEST(sessions__gather_what_comes_between_two_polls),
+        LOOPS_APP_TEST(sessions__wait_until_something_comes),
+        LOOPS_APP_TEST(sessions__answer_an_idle_poll_in_the_end),
+        LOOPS_APP_TEST(sessions__give_a_lost_answer_again),
+        LOOPS_APP_TEST(sessions__end_the_older_of_two_polls),
+        LOOPS_APP_TEST(sessions__refuse_a_poll_that_makes_no_sense),
         APP_TEST(sessions__outlive_a_poll_that_was_cut),
         APP_TEST(sessions__end_when_nobody_asks),
         APP_TEST(sessions__live_on_while_a_poll_waits),

@@ -7,6 +7,8 @@
 #include "app/app.h"
 #include "app/stream_client.h"
 
+#include <stdatomic.h>
+
 enum { EPOCH_BYTES = 12, REQUEST_BYTES = 32768 };
 
 static char answer_head[8192]; /* of the answer that was read last; its body is in client_bytes */
@@ -26,6 +28,31 @@ static inline void serve_topics(const char *path, const weft_topics_options *opt
 static inline void serve_open_topics(void)
 {
     serve_topics("/topics/*", &(weft_topics_options){.publish = everything});
+}
+
+/* ---- several loops ---- */
+
+static atomic_uint n_arrived;
+
+static inline void count_arrival(note *n, void *owner)
+{
+    (void)n;
+    (void)owner;
+    atomic_fetch_add(&n_arrived, 1);
+}
+
+/** Waits until what this thread has called for has come to all loops, and what these have told each other at the end of that turn. */
+static inline void let_loops_hear(void)
+{
+    for (unsigned round = 1; round <= 3; round++) {
+        n_arrived = 0;
+        for (unsigned i = 0; i < app->n_workers; i++) {
+            note *n = mem_new(sizeof *n);
+            *n = (note){.bytes = sizeof *n, .run = count_arrival};
+            assert_int_equal(inbox_push(app->workers[i].loop.box, n), 0);
+        }
+        CLIENT_UNTIL(atomic_load(&n_arrived) == app->n_workers);
+    }
 }
 
 /* ---- requests and answers ---- */

@@ -6,7 +6,7 @@ import re
 import sys
 
 UNSAFE = ('strcpy strncpy strcat strncat stpcpy sprintf vsprintf gets strtok atoi atol atoll atof alloca system popen '
-          'rand srand random tmpnam mktemp')
+          'rand srand random tmpnam mktemp gmtime localtime ctime asctime')
 MEMORY = 'malloc calloc realloc reallocarray free strdup strndup asprintf vasprintf aligned_alloc posix_memalign'
 OUTPUT = 'printf fprintf vprintf vfprintf dprintf puts fputs putchar perror exit _exit quick_exit abort'
 
@@ -14,7 +14,7 @@ OUTPUT = 'printf fprintf vprintf vfprintf dprintf puts fputs putchar perror exit
 RULES = [
     (UNSAFE, 'is unsafe', ['include/*.h', 'src/*/*.[ch]', 'examples/*.c', 'tests/conformance/*.[ch]'], ''),
     (MEMORY, 'is called by src/base/mem.c alone: use mem_new() and its like', ['src/*/*.[ch]'], r'src/(base/mem\.c|cli/.*)'),
-    (OUTPUT, 'has no place in a library: it never prints and never ends the process', ['src/*/*.[ch]'], r'src/cli/.*'),
+    (OUTPUT, 'has no place in a library: it never prints and never ends the process', ['src/*/*.[ch]'], r'src/(cli/.*|bench/(bench|crew|report)\.c)'),
 ]
 
 TOKEN = re.compile(r'//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|\'(?:\\.|[^\'\\\n])*\'', re.S)

@@ -17,7 +17,8 @@ BELOW = {
     'client': NET | {'http', 'hub'},
     'transport': NET | {'http', 'hub', 'client'},
     'app': NET | {'http', 'hub', 'client', 'transport'},
-    'cli': set(),
+    'bench': BASE | {'loop', 'proto'},
+    'cli': {'bench'},
 }
 OUTSIDE = ['examples', 'tests/conformance']  # see <weft.h> and their own folder
 GENERATED = {'cli': {'demo_chatroom.h', 'demo_page.h', 'demo_progress.h', 'demo_script.h', 'demo_sendmsg.h', 'demo_style.h'}, 'transport': {'weft_js.h'}}

@@ -11,7 +11,7 @@ static void set_cookies(weft_exchange exchange)
 {
     char last[96];
     time_t now = time(NULL);
-    strftime(last, sizeof last, "4=4; Expires=%a, %d %b %Y %H:%M:%S GMT", gmtime(&now));
+    strftime(last, sizeof last, "4=4; Expires=%a, %d %b %Y %H:%M:%S GMT", gmtime_r(&now, &(struct tm){0}));
     weft_header(exchange, "Set-Cookie", "1=1; Max-Age=86400");
     weft_header(exchange, "Set-Cookie", "2=2; Path=/; HttpOnly; Secure; SameSite=Strict");
     weft_header(exchange, "Set-Cookie", "3=3; Max-Age=0");

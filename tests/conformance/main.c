@@ -1,6 +1,7 @@
 /*
  * weft-conformance NAME --port N [--loops N]: a server for test suites that nobody here wrote. With --tls it serves over
- * TLS, with the certificate that `weft cert --out DIR` has made.
+ * TLS, with the certificate that `weft cert --out DIR` has made; with --ping broadcast pings clients that are silent for so long, and
+ * drops those that are for twice as long.
  *
  *   ws         WebSocket on any path: every message comes back as it came; messages up to 64 MiB, compressed for
  *              clients that offer it; no pings of its own
@@ -54,11 +55,12 @@ static void relay(weft_peer peer, const weft_message *message)
     weft_publish(weft_of(peer), "all", message, &(weft_publish_options){.except = peer});
 }
 
+static uint32_t ping_interval_ms = WEFT_NEVER;
+
 static const weft_websocket_options broadcast_options = {
     .open = join,
     .message = relay,
     .origins = any_origin,
-    .ping_interval_ms = WEFT_NEVER,
     .deflate = 1,
 };
 
@@ -81,7 +83,9 @@ static void add_ws_context(weft *app)
 
 static void add_broadcast(weft *app)
 {
-    weft_websocket(app, "/*", &broadcast_options);
+    weft_websocket_options options = broadcast_options;
+    options.ping_interval_ms = options.ping_timeout_ms = ping_interval_ms;
+    weft_websocket(app, "/*", &options);
 }
 
 static void add_http(weft *app)
@@ -114,7 +118,7 @@ static int usage(void)
     fprintf(stderr, "usage: weft-conformance ");
     for (size_t i = 0; i < N_SUITES; i++)
         fprintf(stderr, "%s%s", i ? "|" : "", suites[i].name);
-    fprintf(stderr, " --port N [--loops N] [--tls DIR]\n");
+    fprintf(stderr, " --port N [--loops N] [--ping MS] [--tls DIR]\n");
     return 2;
 }
 
@@ -174,6 +178,8 @@ int main(int argc, char **argv)
             folder = argv[++i];
         else if (i + 1 < argc && strcmp(argv[i], "--loops") == 0)
             loops = argv[++i];
+        else if (i + 1 < argc && strcmp(argv[i], "--ping") == 0)
+            ping_interval_ms = (uint32_t)strtoul(argv[++i], NULL, 10);
         else
             return usage();
     }

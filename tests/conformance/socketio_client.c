@@ -141,7 +141,7 @@ static char *handshake_of(weft_peer peer)
     text t = {0};
     char times[128], date[64];
     time_t now = time(NULL);
-    strftime(date, sizeof date, "%a %b %d %Y %H:%M:%S GMT+0000", gmtime(&now));
+    strftime(date, sizeof date, "%a %b %d %Y %H:%M:%S GMT+0000", gmtime_r(&now, &(struct tm){0}));
     snprintf(times, sizeof times, ",\"time\":\"%s\",\"issued\":%lld,\"url\":", date, (long long)now * 1000);
     put_plain(&t, "{\"headers\":");
     put_headers(&t, request);
@@ -191,7 +191,7 @@ static const char *date_now(void)
     struct timespec now;
     char seconds[32];
     clock_gettime(CLOCK_REALTIME, &now);
-    strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", gmtime(&now.tv_sec));
+    strftime(seconds, sizeof seconds, "%Y-%m-%dT%H:%M:%S", gmtime_r(&now.tv_sec, &(struct tm){0}));
     snprintf(date, sizeof date, "\"%s.%03dZ\"", seconds, (int)(now.tv_nsec / 1000000));
     return date;
 }

@@ -3,48 +3,25 @@
  * gets every number once and in order, or is told where the gap ends. `weft serve` with every kind of client, in node and in Chromium.
  */
 import assert from 'node:assert/strict';
-import http from 'node:http';
 import { after, before, describe, it } from 'node:test';
-import { EventSource } from 'eventsource';
-import WebSocket from 'ws';
-import { connect } from '../../js/weft.js';
 import { everyMessageOnce, nothingPublishedTwice } from '../js/exactly-once.mjs';
-import { Numbers, eventSource, lines, polls, sessionPolls, weft } from './pages/listeners.js';
 import { launchBrowser, openPage } from './support/browser.mjs';
-import { below, startCutter } from './support/cutter.mjs';
-import { becomesTrue } from './support/program.mjs';
+import { startCutter } from './support/cutter.mjs';
+import { ALL_KEPT, KIB, NODE_CLIENTS, POLLS, STREAM, TOPIC, WEFT_CARRIERS, WHOLE, breaksOf, reaches, urlOf } from './support/numbered.mjs';
 import { serve } from './support/served.mjs';
-import { PAGES, fetchWith, publishNumbers } from './support/topics.mjs';
+import { PAGES, publishNumbers } from './support/topics.mjs';
 
-const TOPIC = 'numbers';
 const BATCH = 1_000;
 const AHEAD = 4_000; /* that are published before the client has them */
-const WHOLE = 100_000;
-const RUN_MS = 120_000;
-const KIB = 1 << 10;
-const ALL_KEPT = ['--history', '200000', '--history-bytes', '64M'];
 const HUNDRED_KEPT = ['--history', '100'];
 const BREAKS = /net::ERR_|Failed to load resource|WebSocket connection to|status 404/;
-const WEFT_CARRIERS = ['websocket', 'sse', 'poll'];
 
 let browser;
 
 before(async () => (browser = await launchBrowser()));
 after(() => browser?.close());
 
-/* ---------------------------------------------------------------------------------------------------------------- clients
- * Each is made for a test and a relay, and gives look(): {next, gaps, missed, problem}, now. */
-
-const WAYS = { eventSource, lines, polls, sessionPolls, weft };
-
-const urlOf = (cutter, way) => cutter.url + (way === 'weft' ? '/weft' : `/topics/${TOPIC}`);
-
-const inNode = (way, makeOptions = () => ({})) => async (t, cutter) => {
-    const numbers = new Numbers();
-    const stop = WAYS[way](urlOf(cutter, way), { since: 'start', topic: TOPIC, ...numbers, ...makeOptions(t) });
-    t.after(stop);
-    return { look: async () => ({ ...numbers }) };
-};
+/* ---------------------------------------------------------------------------------------------------------------- clients */
 
 const inChromium = (way, options = {}) => async (t, cutter) => {
     const { cutAfter } = cutter;
@@ -57,54 +34,19 @@ const inChromium = (way, options = {}) => async (t, cutter) => {
     return { look: () => page.evaluate(() => ({ ...numbers })) };
 };
 
-function keepAlive(t) {
-    const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
-    t.after(() => agent.destroy());
-    return { fetch: fetchWith(agent) };
-}
-
-const STREAM = { cutAfter: below(300 * KIB) };
-const POLLS = { cutAfter: below(400 * KIB) };
-/* The server remembers what the client has yet to get, up to 1 MiB: so much may be in an answer, which must pass sometime. */
-const SESSION = { cutAfter: () => below(Math.random() < 0.7 ? 300 * KIB : 4_096 * KIB)(), remembers: true };
-
-/** What, its client, how many numbers, and how its connections break. */
 const CLIENTS = [
-    ['EventSource of npm', inNode('eventSource', () => ({ EventSource })), WHOLE, STREAM],
-    ['EventSource of Chromium', inChromium('eventSource'), WHOLE, STREAM],
-    ['JSON lines', inNode('lines'), WHOLE, STREAM],
-    ['JSON lines in Chromium', inChromium('lines'), WHOLE, STREAM],
-    ['long polls', inNode('polls', (t) => ({ wait: 25, ...keepAlive(t) })), WHOLE, POLLS],
-    ['long polls in Chromium', inChromium('polls', { wait: 25 }), WHOLE, POLLS],
-    ['short polls', inNode('polls', keepAlive), WHOLE, POLLS],
-    ['polls of a session', inNode('sessionPolls', keepAlive), WHOLE, SESSION],
-    ...WEFT_CARRIERS.flatMap((carrier) => {
-        const kind = carrier === 'poll' ? SESSION : STREAM;
-        const options = { carriers: [carrier] };
-        return [
-            [`weft.js by ${carrier}`, inNode('weft', () => ({ connect, WebSocket, ...options })), WHOLE, kind],
-            [`weft.js by ${carrier} in Chromium`, inChromium('weft', options), WHOLE, kind],
-        ];
-    }),
+    ...NODE_CLIENTS,
+    ['EventSource of Chromium', inChromium('eventSource'), STREAM],
+    ['JSON lines in Chromium', inChromium('lines'), STREAM],
+    ['long polls in Chromium', inChromium('polls', { wait: 25 }), POLLS],
+    ...WEFT_CARRIERS.map((carrier) => [
+        `weft.js by ${carrier} in Chromium`, inChromium('weft', { carriers: [carrier] }), breaksOf(carrier),
+    ]),
 ];
-
-/** Waits until the client, whose state look() tells, has this number, or has gone wrong. */
-async function reaches(client, n, cutter) {
-    let now;
-    const done = async () => {
-        now = await client.look();
-        return now.problem || now.next >= n;
-    };
-    const reached = await becomesTrue(done, RUN_MS);
-    const where = `at ${now.next} of ${n}, ${now.missed} missed in ${now.gaps} gaps, ${cutter.cuts} cuts`;
-    assert.equal(now.problem, undefined, where);
-    assert.ok(reached, where);
-    return now;
-}
 
 /* ------------------------------------------------------------------------------------------------------------ all is kept */
 
-function completes([name, makeClient, total, { cutAfter }]) {
+function completes([name, makeClient, { cutAfter }], total = WHOLE) {
     it(`${name}: ${total} messages once and in order`, async (t) => {
         const server = await serve(t, [PAGES, '--log', 'off', ...ALL_KEPT]);
         const cutter = await startCutter(t, server, { cutAfter, hurry: true });
@@ -126,7 +68,7 @@ function completes([name, makeClient, total, { cutAfter }]) {
 
 /* -------------------------------------------------------------------------------------------------------- not all is kept */
 
-function tellsGaps([name, makeClient, , { cutAfter, remembers }]) {
+function tellsGaps([name, makeClient, { cutAfter, remembers }]) {
     const unheard = remembers ? 15_000 : BATCH;
     it(`${name}: is told what is not kept any more`, async (t) => {
         const server = await serve(t, [PAGES, '--log', 'off', ...HUNDRED_KEPT]);
@@ -169,6 +111,6 @@ function promises(carrier) {
     });
 }
 
-describe('every number once and in order', { concurrency: 2 }, () => CLIENTS.forEach(completes));
+describe('every number once and in order', { concurrency: 2 }, () => CLIENTS.forEach((client) => completes(client)));
 describe('gaps', { concurrency: 2 }, () => CLIENTS.forEach(tellsGaps));
 describe('what weft.js promises', { concurrency: 2 }, () => WEFT_CARRIERS.forEach(promises));

@@ -3,10 +3,11 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { chmodSync, readFileSync } from 'node:fs';
 import http from 'node:http';
+import { availableParallelism } from 'node:os';
 import path from 'node:path';
 import { describe, it } from 'node:test';
 import { installed } from './support/debian.mjs';
-import { becomesTrue, occupyPort, run, start, within } from './support/program.mjs';
+import { becomesTrue, binaryOf, occupyPort, run, start, within } from './support/program.mjs';
 import { RawConnection, RawWebSocket, TEXT, told } from './support/raw-websocket.mjs';
 import { environment, folderOf, serve, startWeft, weft } from './support/served.mjs';
 import { connect, refusal } from './support/ws-client.mjs';
@@ -58,11 +59,22 @@ async function streamed(t, target, pattern, act, { headers } = {}) {
 
 function starting() {
     it('says what docs/server.md shows', async (t) => {
-        const example = /^ {4}(weft serve: Ctrl-C[^]*?)\n\n/m.exec(docs)[1].replace(/^ {4}/gm, '') + '\n';
-        const server = await serve(t, [folderOf(t, { 'index.html': 'hi' })]);
+        const example = /^ {4}(weft serve: [^]*?)\n\n/m.exec(docs)[1].replace(/^ {4}/gm, '') + '\n';
+        const server = await serve(t, ['--loops', '8', folderOf(t, { 'index.html': 'hi' })]);
         assert.equal(server.told.replace(/files: \S+/, 'files: public').replace(/:\d+\/$/m, ':3000/'), example);
         await server.stop();
         server.checkLog();
+    });
+    it('serves on a thread for each processor, or on as many as it is told', async (t) => {
+        const one = [installed('taskset'), '-c', /^Cpus_allowed_list:\s+(\d+)/m.exec(readFileSync('/proc/self/status', 'utf8'))[1]];
+        for (const [n, args, prefix] of [[availableParallelism(), []], [3, ['--loops', '3']], [1, ['--loops', '1']], [1, [], one]]) {
+            const [command, ...rest] = [...(prefix ?? []), binaryOf('WEFT'), 'serve', ...args, '--listen', '0', '--admin', '0'];
+            const server = start(t, command, rest, environment());
+            const [, admin] = await server.printed(/^ +operators: (\S+)/m);
+            assert.equal(server.stdout.split('\n', 1)[0], `weft serve: ${n > 1 ? `on ${n} threads; ` : ''}Ctrl-C ends it`);
+            assert.match(await (await fetch(`${admin}/metrics`)).text(), new RegExp(`^weft_loops ${n}$`, 'm'));
+            await server.stop();
+        }
     });
     /** The lines about who may do what. */
     function says(name, args, lines, options) {

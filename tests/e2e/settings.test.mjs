@@ -109,6 +109,10 @@ function defaults() {
         assert.equal((await writers(t, ['--listen', '0.0.0.0:1', '--client-publish', 'chat/*'])).value, '["chat/*"]');
         assert.deepEqual(await writers(t, ['--client-publish', '']), { value: '[]', place: '--client-publish', counts: true });
     });
+    it('loops: what the machine has is nothing to write into a file', async (t) => {
+        assert.deepEqual((await printed(t)).loops, { value: '', place: 'default: one for each processor', counts: false });
+        assert.deepEqual((await printed(t, ['--loops', '64'])).loops, { value: '64', place: '--loops', counts: true });
+    });
     it('slow readers: drop-old, and close without history', async (t) => {
         assert.equal((await printed(t)).slow.value, 'drop-old');
         assert.equal((await printed(t, ['--history', '0'])).slow.value, 'close');

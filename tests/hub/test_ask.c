@@ -1,4 +1,6 @@
 #include "hub/several.h"
+#include <errno.h>
+#include <unistd.h>
 
 static int start(void **state)
 {
@@ -40,6 +42,45 @@ static void ask__tells_the_place_and_all_subscribers(void **state)
     assert_int_equal(answers[1].done.n_subscribers, 4);
     settle();
     assert_int_equal(answers[1].calls, 1);
+}
+
+/* How often the loop was woken since it last looked. It still is. */
+static uint64_t n_wakes(unsigned i)
+{
+    uint64_t count = 0;
+    int fd = inbox_fd(links.boxes[i]);
+    if (read(fd, &count, sizeof count) < 0)
+        assert_int_equal(errno, EAGAIN);
+    else
+        assert_int_equal(write(fd, &count, sizeof count), sizeof count);
+    return count;
+}
+
+/* To the topic's home, and from there to a mirror: one write of an eventfd, however much is published before the other loop looks. */
+static void publication__wakes_another_loop_only_when_its_inbox_was_empty(void **state)
+{
+    (void)state;
+    const char *name = named_at(0, "t");
+    subscribe(guest_on(1), name);
+    settle();
+    for (int round = 0; round < 3; round++) {
+        assert_int_equal(n_wakes(1), 0);
+        for (int k = 0; k < 20; k++) {
+            publish_on(0, name, "a");
+            if (k % 5 == 4)
+                turn_on(0);
+        }
+        assert_int_equal(n_wakes(1), 1);
+        settle();
+        assert_int_equal(n_wakes(0), 0);
+        for (int k = 0; k < 20; k++) {
+            publish_on(2, name, "b");
+            if (k % 5 == 4)
+                turn_on(2);
+        }
+        assert_int_equal(n_wakes(0), 1);
+        settle();
+    }
 }
 
 static void never(waiter *w)
@@ -201,6 +242,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(alone__takes_what_other_threads_publish),
         ASK_TEST(ask__tells_the_place_and_all_subscribers),
+        ASK_TEST(publication__wakes_another_loop_only_when_its_inbox_was_empty),
         ASK_TEST(ask__counts_polls_of_other_loops),
         ASK_TEST(ask__is_told_what_went_wrong),
         ASK_TEST(ask__waits_for_room_for_the_answer),

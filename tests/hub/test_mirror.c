@@ -91,6 +91,27 @@ static void pending__gets_what_this_loop_publishes_after_it(void **state)
     assert_non_null(strstr(second->wire, "m2 "));
 }
 
+/* The home looks at its sockets before its inbox: what came by these may be by somebody who knew of the subscription. */
+static void pending__gets_what_its_home_has_published_since(void **state)
+{
+    (void)state;
+    const char *name = named_at(0, "kept");
+    client *c = guest_on(1);
+    publish_on(0, name, "before");
+    publish_on(2, name, "earlier"); /* on its way */
+    assert_int_equal(subscribe(c, name), 0);
+    publish_on(0, name, "m1");
+    publish_on(0, name, "m2");
+    settle();
+    publish_on(0, name, "m3");
+    settle();
+    assert_log(c->wire, "m1 m2 earlier m3 ");
+    client *late = guest_on(2);
+    assert_int_equal(subscribe(late, name), 0);
+    settle();
+    assert_log(late->wire, "");
+}
+
 static void pending__twice_is_once(void **state)
 {
     (void)state;
@@ -893,6 +914,7 @@ int main(void)
         MIRROR_TEST(mirror__gets_what_is_published_on_every_loop),
         MIRROR_TEST(mirror__shares_the_bytes_of_a_message),
         MIRROR_TEST(pending__gets_what_this_loop_publishes_after_it),
+        MIRROR_TEST(pending__gets_what_its_home_has_published_since),
         MIRROR_TEST(pending__twice_is_once),
         MIRROR_TEST(pending__ends_with_unsubscribe),
         MIRROR_TEST(pending__ends_with_its_peer),

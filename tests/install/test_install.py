@@ -194,7 +194,7 @@ class Command(Installed):
         commands = re.findall(r'^  ([\w-]+) ', self.help(), re.M)
         self.assertEqual(list(described), commands)
         for command in commands:
-            options = re.findall(r'^  -(-[\w-]+)', self.help(command), re.M)
+            options = re.findall(r'^  (?:-\w, |    )?-(-[\w-]+)', self.help(command), re.M)
             self.assertIn('-help', options)
             if command in ('check-config', 'print-config'):
                 self.assertEqual(options, re.findall(r'^  -(-[\w-]+)', self.help('serve'), re.M))

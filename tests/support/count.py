@@ -1,4 +1,4 @@
-"""Counts the cases of test runs from their logs: count.py BUILD_FOLDER...
+"""Counts the cases of test runs from their logs: count.py BUILD_FOLDER/meson-logs/NAME...
 
 The last line is `N passed, N failed`; the exit status is 1 when one failed or none ran. Each case of a TAP test counts. A
 test that failed without a failed case (it crashed, hung, or said nothing) counts as one more that failed.
@@ -13,10 +13,10 @@ BAD = {'FAIL', 'ERROR', 'TIMEOUT', 'INTERRUPT', 'UNEXPECTEDPASS'}
 FORBIDDEN = re.compile('[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]')  # in XML; what a test prints may hold them
 
 
-def cases(folder):
+def cases(log):
     """{test: [passed, failed]} of one run."""
-    with open(os.path.join(folder, 'meson-logs', 'testlog.junit.xml'), encoding='utf-8', errors='replace') as log:
-        root = xml.fromstring(FORBIDDEN.sub('', log.read()))
+    with open(log + '.junit.xml', encoding='utf-8', errors='replace') as file:
+        root = xml.fromstring(FORBIDDEN.sub('', file.read()))
     counts = {}
     for case in root.iter('testcase'):
         suite = case.get('classname')  # PROJECT.TEST of a TAP test, else PROJECT
@@ -29,22 +29,22 @@ def cases(folder):
     return counts
 
 
-def results(folder):
+def results(log):
     """{test: result} of one run."""
-    with open(os.path.join(folder, 'meson-logs', 'testlog.json'), encoding='utf-8', errors='replace') as log:
-        lines = [json.loads(line) for line in log if line.strip()]
+    with open(log + '.json', encoding='utf-8', errors='replace') as file:
+        lines = [json.loads(line) for line in file if line.strip()]
     return {line['name']: line['result'] for line in lines}
 
 
-def main(folders):
+def main(logs):
     passed = failed = 0
-    for folder in folders:
-        if not os.path.exists(os.path.join(folder, 'meson-logs', 'testlog.json')):
-            print(f'failed: {folder} ran no tests')
+    for log in logs:
+        if not os.path.exists(log + '.json'):
+            print(f'failed: there are no tests in {log}')
             failed += 1
             continue
-        counts = cases(folder)
-        for test, result in results(folder).items():
+        counts = cases(log)
+        for test, result in results(log).items():
             count = counts.setdefault(test, [0, 0])
             if result in BAD and count[1] == 0:
                 count[1] = 1
@@ -54,7 +54,7 @@ def main(folders):
             passed += n_passed
             failed += n_failed
             if n_failed:
-                print(f'failed: {test} ({n_failed} of {n_passed + n_failed}; {folder}/meson-logs/testlog.txt)')
+                print(f'failed: {test} ({n_failed} of {n_passed + n_failed}; {log}.txt)')
     print(f'{passed} passed, {failed} failed')
     return 1 if failed or not passed else 0
 

@@ -208,11 +208,77 @@ static void order__without_room_costs_the_connections(void **state)
     }
     assert_log(far->wire, "abort ");
     assert_log(stages[!home].told, "close:1000:forced close ");
+    assert_int_equal(stages[!home].hub.counts.n_missed_cuts, 1);
+    assert_int_equal(stages[home].hub.counts.n_missed_cuts, 0);
     line *new = come(!home, "/");
     ask(home, &r);
     settle();
     assert_log(new->wire, "42[\"n\",1] ");
     end();
+}
+
+/* ---- bridges ---- */
+
+static void publish(unsigned from, const char *name, const char *text)
+{
+    hub *h = &stages[from].hub;
+    blob *body = blob_new(&h->loop->blocks, WEFT_TEXT, (str){NULL, 0}, str_from(text));
+    assert_non_null(body);
+    assert_int_equal(hub_publish(h, str_from(name), body, 0, NULL), 0);
+}
+
+static const char *topic_at(unsigned home)
+{
+    static char name[16];
+    unsigned n = 0;
+    do
+        snprintf(name, sizeof name, "t%u", n++);
+    while (hub_links_home(&links, str_from(name)) != home);
+    return name;
+}
+
+static void end_bridges(void)
+{
+    for (unsigned i = 0; i < links.n; i++)
+        socketio_bridges_stop(shared, &stages[i].hub);
+    end();
+}
+
+/* Its topic is at home on another loop, and more was published than that keeps while there was no room here. */
+static void bridge__begins_anew_when_it_has_missed_something(void **state)
+{
+    enum { MORE_THAN_KEPT = 1100 };
+    (void)state;
+    begin(2, &plain);
+    unsigned home = home_of("/");
+    const char *name = topic_at(!home);
+    assert_int_equal(socketio_bridge_add(shared, STR("/"), (str){NULL, 0}, str_from(name)), 0);
+    for (unsigned i = 0; i < 2; i++)
+        assert_int_equal(socketio_bridges_start(shared, &stages[i].hub), 0);
+    settle();
+    line *near = come(home, "/"), *far = come(!home, "/");
+    publish(!home, name, "heard");
+    settle();
+    assert_log(near->wire, "42[\"message\",\"heard\"] ");
+    assert_log(far->wire, "42[\"message\",\"heard\"] ");
+    fill_inbox(home);
+    for (int i = 0; i < MORE_THAN_KEPT; i++)
+        publish(!home, name, "missed");
+    for (int i = 0; i < 200 && (near->client || far->client); i++) {
+        turn_on(!home);
+        turn_on(home);
+        usleep(1000);
+    }
+    assert_log(near->wire, "abort ");
+    assert_log(far->wire, "abort ");
+    settle();
+    near = come(home, "/");
+    far = come(!home, "/");
+    publish(!home, name, "again");
+    settle();
+    assert_log(near->wire, "42[\"message\",\"again\"] ");
+    assert_log(far->wire, "42[\"message\",\"again\"] ");
+    end_bridges();
 }
 
 static void order__without_memory_is_not_given(void **state)
@@ -530,6 +596,7 @@ int main(void)
         cmocka_unit_test(order__carries_all_of_an_event),
         cmocka_unit_test(order__that_is_volatile_may_be_dropped),
         cmocka_unit_test(order__without_room_costs_the_connections),
+        cmocka_unit_test(bridge__begins_anew_when_it_has_missed_something),
         cmocka_unit_test(order__without_memory_is_not_given),
         cmocka_unit_test(order__is_never_lost_silently),
         cmocka_unit_test(sender__is_left_out_wherever_it_is),

@@ -25,6 +25,11 @@ class Cutter {
         return `http://127.0.0.1:${this.port}`;
     }
 
+    /** From which it is connected to the server now. */
+    get ports() {
+        return [...this.#pairs].map(({ server }) => server.localPort);
+    }
+
     #relay(client) {
         if (this.isDown) return client.resetAndDestroy();
         const server = net.connect({ ...this.target, noDelay: true });

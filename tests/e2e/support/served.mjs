@@ -1,4 +1,4 @@
-/** `weft serve` and the commands around it, in an environment that holds no WEFT_* but what a test says. */
+/** `weft serve` and the commands around it, in an environment that holds no WEFT_* but what a test says; servers have WEFT_LOOPS besides, when it is set. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import path from 'node:path';
@@ -6,7 +6,9 @@ import { binaryOf, start } from './program.mjs';
 
 const WEFT = binaryOf('WEFT');
 
-const bare = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEFT') || name === 'WEFT_LOOPS'));
+const bare = Object.fromEntries(Object.entries(process.env).filter(([name]) => !name.startsWith('WEFT')));
+
+const { WEFT_LOOPS } = process.env;
 
 /** Options for a program that sees these variables. */
 export const environment = (variables = {}) => ({ env: { ...bare, ...variables } });
@@ -19,7 +21,7 @@ export async function weft(t, args, { variables, input = '' } = {}) {
 }
 
 /** Starts a command of weft that goes on. */
-export const startWeft = (t, args, { variables } = {}) => start(t, WEFT, args, environment(variables));
+export const startWeft = (t, args, { variables } = {}) => start(t, WEFT, args, environment({ ...(WEFT_LOOPS && { WEFT_LOOPS }), ...variables }));
 
 /** A folder of the test `t` with these files in it. */
 export function folderOf(t, files = {}) {

@@ -25,13 +25,16 @@ export async function publish(to, name, body, headers = {}) {
     return JSON.parse(answer.body);
 }
 
-/** The numbers from `from` to below `to`, in one request. */
-export async function publishNumbers(server, topic, from, to) {
+/** The numbers from `from` to below `to`, in one request; `server` is {port}, and an agent. */
+export async function publishLines(server, topic, from, to) {
     const lines = Array.from({ length: to - from }, (_, i) => `${JSON.stringify({ topic, data: numbered(from + i) })}\n`);
     const headers = { 'content-type': 'application/x-ndjson' };
-    const answer = await ask({ port: server.port, agent: false }, '/topics', { method: 'POST', headers, body: lines.join('') });
+    const answer = await ask(server, '/topics', { method: 'POST', headers, body: lines.join('') });
     assert.equal(answer.status, 201, answer.body);
 }
+
+/** The same on a connection of its own. */
+export const publishNumbers = ({ port }, ...args) => publishLines({ port, agent: false }, ...args);
 
 /** As much of fetch() as polls need, over node's http with this agent; `ports` tells from which ports of ours it asked. */
 export function fetchWith(agent) {
