@@ -287,8 +287,15 @@ typedef struct {
  * wants to know the place. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
 int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done);
 
+/** What a peer has not got of topics whose fan-out is under way. */
+void hub_finish_for(peer *p);
+
 /** Before something else is queued to a peer: what was published to it goes first. */
-void hub_catch_up(hub *h, peer *p);
+static inline void hub_catch_up(hub *h, peer *p)
+{
+    if (!list_empty(&h->unfinished))
+        hub_finish_for(p);
+}
 
 /** True when this is the text that is being delivered, and so known to be valid. */
 static inline bool hub_knows_text(const hub *h, str data)

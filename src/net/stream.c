@@ -115,7 +115,7 @@ void stream_feed(stream *s, char *at, size_t len)
         progress = stream_send(s);
     else if (s->queue && stream_settle(s))
         stream_fail(s, -ENOMEM);
-    if (!s->closed && keep_unread(s, at, len))
+    if ((len || s->unread) && !s->closed && keep_unread(s, at, len))
         stream_fail(s, -ENOMEM);
     if (progress)
         stream_tell_sent(s);
@@ -325,6 +325,7 @@ static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
 
 const sink_ops stream_sink_ops = {
     .write = stream_write,
+    .append = stream_append,
     .write_file = stream_write_file,
     .pause = stream_pause,
     .rebind = stream_rebind,
