@@ -149,10 +149,11 @@ struct hub {
     timer slice;
     timer wake_slice;
     loop_task wake;
-    hub_event event;    /* of Socket.IO, being delivered */
-    str view;           /* the message being delivered */
-    bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
-    bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
+    hub_event event;       /* of Socket.IO, being delivered */
+    weft_message received; /* a WebSocket's, as the program sees it: only kind and data ever change */
+    str view;              /* the message being delivered */
+    bool view_is_text;     /* it is valid UTF-8: sending it on needs no second look */
+    bool view_has_room;    /* the bytes in front of it are free, for the header of one reply */
     /* The setting that a WEFT_E_TOO_LARGE or the next peer_leave() is due to; NULL: none. Who tells it clears it. */
     const char *limit;
     /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */

@@ -100,8 +100,8 @@ static inline bool ws_decoder_whole(const ws_decoder *decoder, char *at, size_t 
         return false;
     char *data = at + header;
     const uint8_t *mask = head + header - 4;
-    uint8_t seen = ws_mask(data, data, n, mask, 0);
-    if (seen >= 0x80 && opcode == WS_TEXT && !utf8_valid(data, n)) {
+    bool ascii = ws_mask(data, data, n, mask, 0);
+    if (!ascii && opcode == WS_TEXT && !utf8_valid(data, n)) {
         ws_mask(data, data, n, mask, 0);
         return false;
     }

@@ -88,11 +88,11 @@ size_t ws_close_put(int code, const char *reason, size_t reason_len, char *ret_p
 
 /**
  * XORs `len` bytes of src with the mask, which begins `offset` bytes into its cycle, into dst (dst == src, or not overlapping).
- * The bitwise OR of all result bytes: below 0x80 means that the result is pure ASCII. One pass; SIMD where the machine has it.
+ * True when the result is pure ASCII. One pass; SIMD where the machine has it.
  */
-uint8_t ws_mask(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
+bool ws_mask(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
 
 /** The portable twin of ws_mask(), which tests hold equal. */
-uint8_t ws_mask_portable(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
+bool ws_mask_portable(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
 
 #endif

@@ -11,11 +11,13 @@ enum {
 static void deliver_message(websocket *ws, ws_opcode opcode, str data)
 {
     hub *h = ws->peer.hub;
-    weft_message message = {.kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY, .data = data};
+    weft_message *message = &h->received;
+    message->kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY;
+    message->data = data;
     h->view = data;
     h->view_is_text = opcode == WS_TEXT;
     h->view_has_room = data.len > 0; /* what came in front of it is behind us: a longer header, or VIEW_ROOM bytes */
-    peer_receive(&ws->peer, &message);
+    peer_receive(&ws->peer, message);
     h->view = (str){NULL, 0};
     h->view_is_text = h->view_has_room = false;
 }
