@@ -156,9 +156,23 @@ void loop_unwatch(loop *l, loop_source *source)
             l->events[i].data.ptr = NULL;
 }
 
+/* With a thousand connections what is known of one has left the nearer caches since it was last looked at: it comes while another is served. What is
+ * around a source is its owner, which may be gone: a prefetch does not mind. */
+static void prefetch_source(const loop *l, int i)
+{
+    enum { BEFORE = 64, LINE = 64 };
+    if (i >= l->n_events)
+        return;
+    const char *source = l->events[i].data.ptr;
+    __builtin_prefetch(source - BEFORE);
+    __builtin_prefetch(source - BEFORE + LINE);
+    __builtin_prefetch(source - BEFORE + 2 * LINE);
+}
+
 static void run_sources(loop *l)
 {
     while (l->event < l->n_events) {
+        prefetch_source(l, l->event + 1);
         struct epoll_event *event = &l->events[l->event++];
         loop_source *source = event->data.ptr;
         if (!source)
