@@ -39,6 +39,7 @@ REGIMES = [
     regime('TLS echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16 --tls', 'tls', 0.95, note='beside bare OpenSSL'),
     regime('broadcast 1 -> 1000, window 1', 'broadcast -c 1000 -s 100 --window 1', 'ws', None, 291e3, '/cpu-s',
            'uWebSockets where the target was set'),
+    regime('broadcast 1 -> 1000, window 1 / raw', 'broadcast -c 1000 -s 100 --window 1', 'push', 0.95, note='beside one send a subscriber'),
     regime('broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16', 'ws', 1 / 0.06, None, '',
            'uWebSockets is 1 / 0.06 of ws'),
 ]
@@ -207,6 +208,8 @@ class Bench:
         if who == 'socket.io':
             return ['node', os.path.join(HERE, 'socketio.mjs'), load[0]], [], 0
         port = free_port()
+        if who == 'push':
+            return [self.program('raw-push'), str(port)], [], port
         return [self.program('tls-echo' if who == 'tls' else 'raw-echo'), str(port)], ['--raw'], port
 
     def measure(self, who, one):

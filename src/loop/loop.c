@@ -158,10 +158,9 @@ static void prefetch_source(const loop *l, int i)
     enum { BEFORE = 64, LINE = 64 };
     if (i >= l->n_events)
         return;
-    const char *source = l->events[i].data.ptr;
-    __builtin_prefetch(source - BEFORE);
-    __builtin_prefetch(source - BEFORE + LINE);
-    __builtin_prefetch(source - BEFORE + 2 * LINE);
+    uintptr_t at = (uintptr_t)l->events[i].data.ptr - BEFORE; /* of one that was forgotten, nowhere */
+    for (int line = 0; line < 3; line++)
+        __builtin_prefetch((const void *)(at + (uintptr_t)line * LINE));
 }
 
 static void run_sources(loop *l)

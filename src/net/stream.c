@@ -188,8 +188,8 @@ static bool receive_handshake(stream *s)
 static void prefetch_owner(const stream *s)
 {
     enum { OWNER_BYTES = 320, LINE = 64 };
-    for (size_t i = 0; i < OWNER_BYTES; i += LINE)
-        __builtin_prefetch((const char *)s->base.owner + i);
+    for (uintptr_t i = 0; i < OWNER_BYTES; i += LINE)
+        __builtin_prefetch((const void *)((uintptr_t)s->base.owner + i));
 }
 
 /* True when the buffer was filled, so that there is probably more. */
