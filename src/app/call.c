@@ -58,17 +58,6 @@ int call_push(inbox *box, const call_spec *spec)
     return error;
 }
 
-call_place call_locate(uint64_t id, slot_kind kind, void **ret_value)
-{
-    loop *l = loop_here();
-    if (id == 0)
-        return CALL_GONE;
-    if (!l || l->index != handle_loop(id))
-        return CALL_ELSEWHERE;
-    *ret_value = slots_get(&((worker *)l->owner)->table, id, kind);
-    return *ret_value ? CALL_HERE : CALL_GONE;
-}
-
 int call_make(const call_spec *spec)
 {
     loop *l = loop_here();

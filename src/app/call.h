@@ -48,7 +48,16 @@ typedef enum {
     CALL_GONE,
 } call_place;
 
-call_place call_locate(uint64_t id, slot_kind kind, void **ret_value);
+static inline call_place call_locate(uint64_t id, slot_kind kind, void **ret_value)
+{
+    loop *l = loop_here();
+    if (id == 0)
+        return CALL_GONE;
+    if (!l || l->index != handle_loop(id))
+        return CALL_ELSEWHERE;
+    *ret_value = slots_get(&((worker *)l->owner)->table, id, kind);
+    return *ret_value ? CALL_HERE : CALL_GONE;
+}
 
 /** Makes a call for a handle: at once on its loop, with the texts as they are; elsewhere it is handed over. The call's result, or as call_push(). Without a
  * message: weft_send() spares itself a blob. */

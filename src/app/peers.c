@@ -1,4 +1,5 @@
 #include "app/call.h"
+#include "base/rare.h"
 #include "base/utf8.h"
 #include "proto/json.h"
 #include "proto/ws_frame.h"
@@ -32,10 +33,18 @@ static int check_message(const weft_message *message)
     return WEFT_E_INVALID;
 }
 
+static RARE int send_elsewhere(weft_peer handle, const weft_message *message)
+{
+    int error = check_message(message);
+    if (error)
+        return error;
+    blob *body = blob_new(NULL, message->kind, message->event, message->data);
+    return body ? call_to_handle(&(call_spec){.run = run_send, .id = handle.id, .body = body}) : -ENOMEM;
+}
+
 int weft_send(weft_peer handle, const weft_message *message)
 {
     void *p;
-    int error;
     if (!message || !call_str_valid(message->data) || !call_str_valid(message->event))
         return WEFT_E_INVALID;
     if (message->event.len && !topic_event_valid(message->event))
@@ -48,11 +57,7 @@ int weft_send(weft_peer handle, const weft_message *message)
     case CALL_ELSEWHERE:
         break;
     }
-    error = check_message(message);
-    if (error)
-        return error;
-    blob *body = blob_new(NULL, message->kind, message->event, message->data);
-    return body ? call_to_handle(&(call_spec){.run = run_send, .id = handle.id, .body = body}) : -ENOMEM;
+    return send_elsewhere(handle, message);
 }
 
 int weft_send_text(weft_peer handle, const char *text)

@@ -317,10 +317,8 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
     return error;
 }
 
-void hub_catch_up(hub *h, peer *p)
+void hub_finish_for(peer *p)
 {
-    if (list_empty(&h->unfinished))
-        return;
     for (uint32_t i = 0; i < p->n_subscriptions && !p->leaving; i++) {
         topic *t = topic_hold(p->subscriptions[i].topic);
         uint32_t place = p->subscriptions[i].place;

@@ -1,6 +1,7 @@
 #include "hub/peer.h"
 
 #include "base/mem.h"
+#include "base/rare.h"
 #include "base/utf8.h"
 #include "hub/rate.h"
 #include "hub/timers.h"
@@ -256,7 +257,7 @@ limit_id peer_refused(peer *p)
 }
 
 /* The program has to wait for `drain`, and what the peer sends meanwhile waits in its socket. */
-static void peer_await_room(peer *p)
+static RARE void peer_await_room(peer *p)
 {
     if (!p->want_drain)
         peer_reached(p, LIMIT_QUEUED_BYTES);
@@ -273,7 +274,7 @@ int peer_queued_result(peer *p)
     return WEFT_QUEUED;
 }
 
-static int send_json(peer *p, const weft_message *message, int64_t compact_len)
+static RARE int send_json(peer *p, const weft_message *message, int64_t compact_len)
 {
     weft_message compact = *message;
     if ((size_t)compact_len == message->data.len)

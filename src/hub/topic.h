@@ -150,10 +150,11 @@ struct hub {
     timer slice;
     timer wake_slice;
     loop_task wake;
-    hub_event event;    /* of Socket.IO, being delivered */
-    str view;           /* the message being delivered */
-    bool view_is_text;  /* it is valid UTF-8: sending it on needs no second look */
-    bool view_has_room; /* the bytes in front of it are free, for the header of one reply */
+    hub_event event;       /* of Socket.IO, being delivered */
+    weft_message received; /* a WebSocket's, as the program sees it: only kind and data ever change */
+    str view;              /* the message being delivered */
+    bool view_is_text;     /* it is valid UTF-8: sending it on needs no second look */
+    bool view_has_room;    /* the bytes in front of it are free, for the header of one reply */
     /* The setting that a WEFT_E_TOO_LARGE or the next peer_leave() is due to; NULL: none. Who tells it clears it. */
     const char *limit;
     /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */
@@ -288,8 +289,15 @@ typedef struct {
  * wants to know the place. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
 int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done);
 
+/** What a peer has not got of topics whose fan-out is under way. */
+void hub_finish_for(peer *p);
+
 /** Before something else is queued to a peer: what was published to it goes first. */
-void hub_catch_up(hub *h, peer *p);
+static inline void hub_catch_up(hub *h, peer *p)
+{
+    if (!list_empty(&h->unfinished))
+        hub_finish_for(p);
+}
 
 /** True when this is the text that is being delivered, and so known to be valid. */
 static inline bool hub_knows_text(const hub *h, str data)

@@ -15,7 +15,7 @@ enum { NS_PER_MS = 1000000 };
 static struct {
     inbox box;
     bool taken; /* under places_lock */
-    /* Who stepped it last: the address of that thread's `here`. Relaxed, like `loop`: a thread can only find itself, whose
+    /* Who stepped it last: the address of that thread's `loop_entered`. Relaxed, like `loop`: a thread can only find itself, whose
      * own stores it sees; and nobody else runs a loop that was not started. */
     _Atomic(const void *) driver;
     _Atomic(loop *) loop;
@@ -23,18 +23,13 @@ static struct {
 
 static pthread_mutex_t places_lock = PTHREAD_MUTEX_INITIALIZER;
 
-static _Thread_local loop *here;
-
-loop *loop_here(void)
-{
-    return here;
-}
+_Thread_local loop *loop_entered;
 
 loop *loop_driven(unsigned index)
 {
     assert(index < LOOP_MAX);
     const void *driver = atomic_load_explicit(&places[index].driver, memory_order_relaxed);
-    return driver == &here ? atomic_load_explicit(&places[index].loop, memory_order_relaxed) : NULL;
+    return driver == &loop_entered ? atomic_load_explicit(&places[index].loop, memory_order_relaxed) : NULL;
 }
 
 loop *loop_unstarted(unsigned index)
@@ -156,9 +151,22 @@ void loop_unwatch(loop *l, loop_source *source)
             l->events[i].data.ptr = NULL;
 }
 
+/* With a thousand connections what is known of one has left the nearer caches since it was last looked at: it comes while another is served. What is
+ * around a source is its owner, which may be gone: a prefetch does not mind. */
+static void prefetch_source(const loop *l, int i)
+{
+    enum { BEFORE = 64, LINE = 64 };
+    if (i >= l->n_events)
+        return;
+    uintptr_t at = (uintptr_t)l->events[i].data.ptr - BEFORE; /* of one that was forgotten, nowhere */
+    for (int line = 0; line < 3; line++)
+        __builtin_prefetch((const void *)(at + (uintptr_t)line * LINE));
+}
+
 static void run_sources(loop *l)
 {
     while (l->event < l->n_events) {
+        prefetch_source(l, l->event + 1);
         struct epoll_event *event = &l->events[l->event++];
         loop_source *source = event->data.ptr;
         if (!source)
@@ -343,10 +351,10 @@ leave:
 static loop *enter(loop *l)
 {
     assert(!l->in_step);
-    loop *outer = here; /* a callback of one loop may step or end another */
+    loop *outer = loop_entered; /* a callback of one loop may step or end another */
     if (loop_driven(l->index) != l)
-        atomic_store_explicit(&places[l->index].driver, &here, memory_order_relaxed);
-    here = l;
+        atomic_store_explicit(&places[l->index].driver, &loop_entered, memory_order_relaxed);
+    loop_entered = l;
     l->in_step = true;
     return outer;
 }
@@ -354,7 +362,7 @@ static loop *enter(loop *l)
 static void leave(loop *l, loop *outer)
 {
     l->in_step = false;
-    here = outer;
+    loop_entered = outer;
 }
 
 void loop_refuse_notes(loop *l)

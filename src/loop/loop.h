@@ -80,8 +80,14 @@ uint64_t loop_clock_us(void);
  * -errno when there is no descriptor for the clock. */
 int loop_fd(loop *l);
 
+/** For loop_here() alone. */
+extern _Thread_local loop *loop_entered __attribute__((visibility("hidden")));
+
 /** The loop whose turn (or last tasks, in loop_done()) this thread is running; NULL outside. */
-loop *loop_here(void);
+static inline loop *loop_here(void)
+{
+    return loop_entered;
+}
 
 /** The loop at a place in the table when this thread was the last to step it, so also between two turns; NULL else. */
 loop *loop_driven(unsigned index);

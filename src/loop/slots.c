@@ -5,11 +5,6 @@
 #include <errno.h>
 #include <sys/random.h>
 
-static uint32_t handle_slot(uint64_t handle)
-{
-    return (uint32_t)(handle >> 32) & (SLOTS_MAX - 1);
-}
-
 int slots_init(slots *table, uint8_t loop)
 {
     *table = (slots){.first_free = SLOTS_MAX, .last_free = SLOTS_MAX, .loop = loop};
@@ -64,17 +59,6 @@ uint64_t slots_put(slots *table, slot_kind kind, void *value)
     s->value = value;
     s->kind_next = kind;
     return (uint64_t)table->loop << 56 | (uint64_t)i << 32 | s->generation;
-}
-
-void *slots_get(const slots *table, uint64_t handle, slot_kind kind)
-{
-    uint32_t i = handle_slot(handle);
-    if (handle == 0 || handle_loop(handle) != table->loop || i >= table->n)
-        return NULL;
-    const slot *s = &table->at[i];
-    if (!s->value || s->generation != (uint32_t)handle || s->kind_next != (uint32_t)kind)
-        return NULL;
-    return s->value;
 }
 
 void slots_remove(slots *table, uint64_t handle)

@@ -48,9 +48,6 @@ void slots_done(slots *table);
 /** A handle for value (not NULL); 0 when there is no memory or no slot. */
 uint64_t slots_put(slots *table, slot_kind kind, void *value);
 
-/** What the handle stands for, NULL when it is gone, of another kind or another loop. */
-void *slots_get(const slots *table, uint64_t handle, slot_kind kind);
-
 /** The handle must be valid. */
 void slots_remove(slots *table, uint64_t handle);
 
@@ -63,6 +60,23 @@ void *slots_next(const slots *table, slot_kind kind, uint32_t *at);
 static inline unsigned handle_loop(uint64_t handle)
 {
     return (unsigned)(handle >> 56);
+}
+
+static inline uint32_t handle_slot(uint64_t handle)
+{
+    return (uint32_t)(handle >> 32) & (SLOTS_MAX - 1);
+}
+
+/** What the handle stands for, NULL when it is gone, of another kind or another loop. */
+static inline void *slots_get(const slots *table, uint64_t handle, slot_kind kind)
+{
+    uint32_t i = handle_slot(handle);
+    if (handle == 0 || handle_loop(handle) != table->loop || i >= table->n)
+        return NULL;
+    const slot *s = &table->at[i];
+    if (s->generation != (uint32_t)handle || s->kind_next != (uint32_t)kind)
+        return NULL;
+    return s->value;
 }
 
 #endif

@@ -110,6 +110,8 @@ void net_done(net *n)
     loop_undefer(n->loop, &n->flush);
     loop_cancel(n->loop, &n->tick);
     chunk_unref(&n->loop->blocks, n->cork);
+    if (n->spare)
+        pool_put(&n->loop->blocks, n->spare, n->spare->block_bytes);
     tls_buffers_free(n->tls);
     n->tls = NULL;
     mem_free(n->received);

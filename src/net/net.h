@@ -13,6 +13,7 @@
 #include "net/tls_session.h"
 
 typedef struct stream stream;
+typedef struct write_queue write_queue;
 
 enum {
     NET_RECEIVE_BYTES = 512 * 1024, /* one recv at most; measured: 512 KiB beats 64 and 256 at large messages */
@@ -31,6 +32,7 @@ typedef struct {
     tls_buffers *tls;    /* NULL until there is a stream with TLS */
     stream *reading;     /* the stream whose data event is running */
     chunk *message;      /* the chunk that holds the message being delivered, if it is one */
+    write_queue *spare;  /* an empty one, for the next stream that writes; NULL for none */
     chunk *cork;         /* small writes of this turn, of all streams, one behind the other */
     list_node dirty;     /* streams to flush or to feed at the end of the turn */
     list_node stalled;   /* the socket took not all; longest first */

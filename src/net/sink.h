@@ -25,8 +25,12 @@ typedef struct {
     bool room_in_front; /* the head.len bytes before body are the caller's and free: the head may be put there */
 } sink_piece;
 
+enum { SINK_APPEND_BYTES = 2048 };
+
 typedef struct {
     int (*write)(sink *s, const sink_piece *piece); /* 0 or -ENOMEM (then nothing was taken and the caller aborts) */
+    /** Room for so many bytes behind what is queued, SINK_APPEND_BYTES at most, which the caller fills at once: what is small costs least this way. NULL: no memory. */
+    char *(*append)(sink *s, size_t len);
     /** The bytes of a file, behind what is queued; the descriptor is closed when they are out, or on failure. Nothing may be written before that. */
     int (*write_file)(sink *s, int fd, uint64_t offset, uint64_t length);
     void (*pause)(sink *s, bool paused); /* stop or go on reading; no data event while paused */

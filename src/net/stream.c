@@ -115,7 +115,7 @@ void stream_feed(stream *s, char *at, size_t len)
         progress = stream_send(s);
     else if (s->queue && stream_settle(s))
         stream_fail(s, -ENOMEM);
-    if (!s->closed && keep_unread(s, at, len))
+    if ((len || s->unread) && !s->closed && keep_unread(s, at, len))
         stream_fail(s, -ENOMEM);
     if (progress)
         stream_tell_sent(s);
@@ -184,12 +184,21 @@ static bool receive_handshake(stream *s)
     return more;
 }
 
+/* What the owner will look at when the bytes are there: it comes while recv() is under way. */
+static void prefetch_owner(const stream *s)
+{
+    enum { OWNER_BYTES = 320, LINE = 64 };
+    for (uintptr_t i = 0; i < OWNER_BYTES; i += LINE)
+        __builtin_prefetch((const void *)((uintptr_t)s->base.owner + i));
+}
+
 /* True when the buffer was filled, so that there is probably more. */
 static bool receive_once(stream *s)
 {
     if (s->tls)
         return s->tls->established ? stream_tls_receive(s) : receive_handshake(s);
     size_t kept, room;
+    prefetch_owner(s);
     char *at = stream_receive_room(s, &kept, &room);
     assert(room > 0);
     ssize_t received = recv(s->source.fd, at, room, 0);
@@ -325,6 +334,7 @@ static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
 
 const sink_ops stream_sink_ops = {
     .write = stream_write,
+    .append = stream_append,
     .write_file = stream_write_file,
     .pause = stream_pause,
     .rebind = stream_rebind,

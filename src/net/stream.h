@@ -21,12 +21,12 @@ typedef struct {
     chunk *owner; /* NULL: in the receive buffer, valid until the flush that follows the data event */
 } span;
 
-typedef struct {
+struct write_queue {
     size_t block_bytes;
     uint32_t first, n, cap; /* spans[first..n) are queued */
     uint32_t settled;       /* those before it lie in memory of their own: see queue_settle() */
     span spans[];
-} write_queue;
+};
 
 /** A file that goes out behind the queue. */
 typedef struct {

@@ -58,6 +58,7 @@ static inline void stream_count_gone(stream *s, size_t bytes)
 }
 
 int stream_write(sink *base, const sink_piece *piece);
+char *stream_append(sink *base, size_t len);
 int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length);
 
 /** It will be flushed, or fed, at the end of the turn. */

@@ -14,6 +14,7 @@ enum {
     N_IOV = 64,            /* spans sent by one system call */
     FIRST_SPANS = 4,       /* room of a fresh queue */
     REFERENCE_BYTES = 512, /* smaller images are copied where references would pile up */
+    SPARE_BYTES = 256,     /* of a queue that is kept for the next stream that writes */
     SETTLE_BYTES = 1024,   /* least size of a chunk for bytes that the socket did not take */
 };
 
@@ -29,9 +30,14 @@ void stream_queue_free(stream *s)
         return;
     for (uint32_t i = q->first; i < q->n; i++)
         chunk_unref(&s->net->loop->blocks, q->spans[i].owner);
-    pool_put(&s->net->loop->blocks, q, q->block_bytes);
     s->queue = NULL;
     stream_forget_queued(s);
+    if (s->net->spare || q->block_bytes > SPARE_BYTES) {
+        pool_put(&s->net->loop->blocks, q, q->block_bytes);
+        return;
+    }
+    q->first = q->n = q->settled = 0;
+    s->net->spare = q;
 }
 
 void stream_file_free(stream *s)
@@ -51,12 +57,10 @@ void stream_mark_dirty(stream *s)
     loop_defer(s->net->loop, &s->net->flush);
 }
 
-/* Makes room for one more span. */
-static int queue_reserve(stream *s)
+/* A larger queue, or the first. */
+static __attribute__((noinline)) int queue_grow(stream *s)
 {
     write_queue *q = s->queue;
-    if (q && q->n < q->cap)
-        return 0;
     pool *blocks = &s->net->loop->blocks;
     uint32_t live = q ? q->n - q->first : 0;
     size_t block_bytes;
@@ -74,6 +78,19 @@ static int queue_reserve(stream *s)
     if (q)
         pool_put(blocks, q, q->block_bytes);
     s->queue = larger;
+    return 0;
+}
+
+/* Makes room for one more span. */
+static inline int queue_reserve(stream *s)
+{
+    write_queue *q = s->queue;
+    if (q && q->n < q->cap)
+        return 0;
+    if (q || !s->net->spare)
+        return queue_grow(s);
+    s->queue = s->net->spare;
+    s->net->spare = NULL;
     return 0;
 }
 
@@ -115,27 +132,57 @@ static int push_copy(stream *s, str head, str body)
     return error;
 }
 
-/* Copies small bytes into the cork; the last span grows when it ends where the cork does. */
+/* Room in the cork, as a span of its own. */
+static __attribute__((noinline)) char *begin_small(stream *s, size_t len)
+{
+    chunk *cork = cork_with_room(s->net, len);
+    if (!cork)
+        return NULL;
+    char *at = cork->bytes + cork->len;
+    if (queue_push(s, at, len, cork))
+        return NULL;
+    cork->len += len;
+    return at;
+}
+
+/* Room in the cork; the last span grows when it ends where the cork does. NULL: no memory. */
+static inline char *small_room(stream *s, size_t len)
+{
+    chunk *cork = s->net->cork;
+    write_queue *q = s->queue;
+    if (!cork || !q || q->first == q->n || chunk_room(cork) < len)
+        return begin_small(s, len);
+    char *at = cork->bytes + cork->len;
+    span *last = &q->spans[q->n - 1];
+    if (last->owner != cork || last->at + last->len != at)
+        return begin_small(s, len);
+    last->len += len;
+    cork->len += len;
+    stream_count_queued(s, len);
+    return at;
+}
+
+/* Copies small bytes into the cork. */
 static int push_small(stream *s, str head, str body)
 {
     size_t len = head.len + body.len;
     if (len > NET_CORK_BYTES) /* a head to which a program added many fields */
         return push_copy(s, head, body);
-    chunk *cork = cork_with_room(s->net, len);
-    if (!cork)
+    char *at = small_room(s, len);
+    if (!at)
         return -ENOMEM;
-    char *at = cork->bytes + cork->len;
-    write_queue *q = s->queue;
-    span *last = q && q->n > q->first ? &q->spans[q->n - 1] : NULL;
-    if (last && last->owner == cork && last->at + last->len == at) {
-        last->len += len;
-        stream_count_queued(s, len);
-    } else if (queue_push(s, at, len, cork)) {
-        return -ENOMEM;
-    }
     str_put(str_put(at, head), body);
-    cork->len += len;
     return 0;
+}
+
+char *stream_append(sink *base, size_t len)
+{
+    stream *s = stream_of(base);
+    assert(!s->file && len <= SINK_APPEND_BYTES);
+    char *at = small_room(s, len);
+    if (at && s != s->net->reading)
+        stream_mark_dirty(s);
+    return at;
 }
 
 static bool in_receive_buffer(const net *n, str bytes)
@@ -246,7 +293,7 @@ void stream_queue_advance(stream *s, size_t sent)
     }
 }
 
-static ssize_t send_spans(stream *s, size_t *ret_tried)
+static __attribute__((noinline)) ssize_t send_many(const stream *s, size_t *ret_tried)
 {
     const write_queue *q = s->queue;
     uint32_t n = q->n - q->first;
@@ -259,10 +306,18 @@ static ssize_t send_spans(stream *s, size_t *ret_tried)
         iov[i] = (struct iovec){(void *)(uintptr_t)one->at, one->len};
         *ret_tried += one->len;
     }
-    s->net->n_sends++;
-    if (n == 1)
-        return send(s->source.fd, iov[0].iov_base, iov[0].iov_len, MSG_NOSIGNAL);
     return sendmsg(s->source.fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = n}, MSG_NOSIGNAL);
+}
+
+static inline ssize_t send_spans(stream *s, size_t *ret_tried)
+{
+    const write_queue *q = s->queue;
+    s->net->n_sends++;
+    if (q->n - q->first > 1)
+        return send_many(s, ret_tried);
+    const span *one = &q->spans[q->first];
+    *ret_tried = one->len;
+    return send(s->source.fd, one->at, one->len, MSG_NOSIGNAL);
 }
 
 /* The chunk behind the last settled span when `len` bytes fit behind it, else a fresh one. */
@@ -361,12 +416,13 @@ void stream_linger(stream *s)
 
 static void stream_flushed(stream *s)
 {
+    bool stalled = s->stalled;
     s->stalled = false;
     stream_queue_free(s);
     list_remove(&s->waiting);
     if (s->ending)
         stream_linger(s);
-    else if (stream_watch(s))
+    else if (stalled && stream_watch(s))
         stream_fail(s, -ENOMEM);
 }
 

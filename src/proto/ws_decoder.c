@@ -203,11 +203,11 @@ static inline void rotate_mask(uint8_t mask[4], size_t n)
 /* Unmasks a piece in place; false when it is text that goes wrong in it. */
 static inline bool open_piece(ws_decoder *decoder, char *at, size_t n)
 {
-    uint8_t seen = 0x80; /* what is not unmasked has not been looked at: it may be anything */
+    bool ascii = false; /* what is not unmasked has not been looked at: it may be anything */
 
     if (decoder->masked)
-        seen = ws_mask(at, at, n, decoder->mask, 0);
-    if (decoder->opcode != WS_TEXT || decoder->compressed || (seen < 0x80 && utf8_complete(&decoder->utf8)))
+        ascii = ws_mask(at, at, n, decoder->mask, 0);
+    if (decoder->opcode != WS_TEXT || decoder->compressed || (ascii && utf8_complete(&decoder->utf8)))
         return true;
     return utf8_feed(&decoder->utf8, at, n) == n;
 }

@@ -60,6 +60,19 @@ typedef struct {
 /** Writes a frame header in its shortest form; the number of bytes, at most WS_MAX_HEADER_BYTES. */
 size_t ws_header_put(const ws_header *header, char *ret_bytes);
 
+enum {
+    WS_SHORT_BYTES = 125, /* a payload whose length stands in the header's second byte */
+    WS_SHORT_HEADER_BYTES = 2,
+};
+
+/** The header of a whole, unmasked message of at most WS_SHORT_BYTES; where its payload goes. */
+static inline char *ws_short_header_put(char *at, ws_opcode opcode, size_t payload_len)
+{
+    at[0] = (char)(0x80 | opcode);
+    at[1] = (char)payload_len;
+    return at + WS_SHORT_HEADER_BYTES;
+}
+
 /** What that will be for a frame that a server sends. */
 static inline size_t ws_header_len(uint64_t payload_len)
 {
@@ -75,11 +88,11 @@ size_t ws_close_put(int code, const char *reason, size_t reason_len, char *ret_p
 
 /**
  * XORs `len` bytes of src with the mask, which begins `offset` bytes into its cycle, into dst (dst == src, or not overlapping).
- * The bitwise OR of all result bytes: below 0x80 means that the result is pure ASCII. One pass; SIMD where the machine has it.
+ * True when the result is pure ASCII. One pass; SIMD where the machine has it.
  */
-uint8_t ws_mask(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
+bool ws_mask(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
 
 /** The portable twin of ws_mask(), which tests hold equal. */
-uint8_t ws_mask_portable(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
+bool ws_mask_portable(char *dst, const char *src, size_t len, const uint8_t mask[4], size_t offset);
 
 #endif

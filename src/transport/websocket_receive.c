@@ -11,11 +11,13 @@ enum {
 static void deliver_message(websocket *ws, ws_opcode opcode, str data)
 {
     hub *h = ws->peer.hub;
-    weft_message message = {.kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY, .data = data};
+    weft_message *message = &h->received;
+    message->kind = opcode == WS_TEXT ? WEFT_TEXT : WEFT_BINARY;
+    message->data = data;
     h->view = data;
     h->view_is_text = opcode == WS_TEXT;
     h->view_has_room = data.len > 0; /* what came in front of it is behind us: a longer header, or VIEW_ROOM bytes */
-    peer_receive(&ws->peer, &message);
+    peer_receive(&ws->peer, message);
     h->view = (str){NULL, 0};
     h->view_is_text = h->view_has_room = false;
 }
@@ -250,21 +252,34 @@ static void take_event(websocket *ws, const ws_event *event)
         websocket_fail(ws, event->code, event->reason);
 }
 
+/* What is next in these bytes; how many of them are done with. */
+static size_t take_next(websocket *ws, char *at, size_t len)
+{
+    ws_opcode opcode;
+    str data;
+    if (ws_decoder_whole(&ws->decoder, at, len, &opcode, &data)) {
+        if (!ws->peer.leaving)
+            deliver_message(ws, opcode, data);
+        return (size_t)(data.at + data.len - at);
+    }
+    ws_event event;
+    ws_decoder_next(&ws->decoder, at, len, &event);
+    if (event.type != WS_MORE)
+        take_event(ws, &event);
+    return event.consumed;
+}
+
 static size_t websocket_data(void *owner, char *at, size_t len)
 {
     websocket *ws = owner;
-    size_t done = 0;
+    size_t done = 0, n = 1;
     ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
     ws->awaiting_pong = false;
     ws->decoding = true;
     peer_open(&ws->peer);
-    while (ws->sink && (!ws->peer.stop_reading || ws->peer.leaving)) {
-        ws_event event;
-        ws_decoder_next(&ws->decoder, at + done, len - done, &event);
-        if (event.type == WS_MORE)
-            break;
-        done += event.consumed;
-        take_event(ws, &event);
+    while (n && done < len && ws->sink && (!ws->peer.stop_reading || ws->peer.leaving)) {
+        n = take_next(ws, at + done, len - done);
+        done += n;
     }
     ws->decoding = false;
     websocket_free_if_done(ws);

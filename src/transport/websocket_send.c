@@ -1,11 +1,23 @@
 #include "transport/websocket_private.h"
+
+#include "base/rare.h"
 #include <errno.h>
 
 enum {
     IMAGE_WHOLE_BYTES = 4096, /* a message up to this size is copied behind its header, so that it is one span */
 };
 
-int websocket_put_frame(websocket *ws, ws_opcode opcode, str payload)
+/* A frame of a few bytes. 0 or -ENOMEM. */
+static inline int put_short_frame(websocket *ws, ws_opcode opcode, str payload)
+{
+    char *at = ws->sink->ops->append(ws->sink, WS_SHORT_HEADER_BYTES + payload.len);
+    if (!at)
+        return -ENOMEM;
+    str_put(ws_short_header_put(at, opcode, payload.len), payload);
+    return 0;
+}
+
+static __attribute__((noinline)) int put_long_frame(websocket *ws, ws_opcode opcode, str payload)
 {
     char head[WS_MAX_HEADER_BYTES];
     hub *h = ws->peer.hub;
@@ -16,6 +28,11 @@ int websocket_put_frame(websocket *ws, ws_opcode opcode, str payload)
         h->view_has_room = false; /* the next one might be of another opcode */
     }
     return ws->sink->ops->write(ws->sink, &piece);
+}
+
+int websocket_put_frame(websocket *ws, ws_opcode opcode, str payload)
+{
+    return payload.len <= WS_SHORT_BYTES ? put_short_frame(ws, opcode, payload) : put_long_frame(ws, opcode, payload);
 }
 
 /* A frame may lie in a chunk that is far larger than it: one that waits in a queue must not hold that. */
@@ -37,14 +54,22 @@ static bool worth_compressing(const websocket *ws, size_t len)
     return ws->deflate && len >= ws->route->options.deflate_min_bytes;
 }
 
-/* A whole message. */
-static int put_message(websocket *ws, ws_opcode opcode, str payload)
+static __attribute__((noinline)) int put_compressed(websocket *ws, ws_opcode opcode, str payload)
 {
     websocket_frame frame;
-    if (worth_compressing(ws, payload.len) &&
-        websocket_deflate_frame(ws->peer.hub, ws->deflate, opcode, payload, &frame))
+    if (websocket_deflate_frame(ws->peer.hub, ws->deflate, opcode, payload, &frame))
         return write_compressed(ws, &frame);
     return websocket_put_frame(ws, opcode, payload);
+}
+
+/* A whole message. */
+static inline int put_message(websocket *ws, ws_opcode opcode, str payload)
+{
+    if (worth_compressing(ws, payload.len))
+        return put_compressed(ws, opcode, payload);
+    if (payload.len <= WS_SHORT_BYTES)
+        return put_short_frame(ws, opcode, payload);
+    return put_long_frame(ws, opcode, payload);
 }
 
 int websocket_say(peer *p, str text)
@@ -53,7 +78,7 @@ int websocket_say(peer *p, str text)
 }
 
 /* A message outside any topic, where messages have an encoding. */
-static int send_encoded(websocket *ws, const weft_message *message)
+static RARE int send_encoded(websocket *ws, const weft_message *message)
 {
     const encoding *as = ws->route->encoding;
     message_text text = {.event = message->event, .data = message->data, .kind = message->kind};

@@ -65,10 +65,33 @@ static void check_event(const ws_event *event, const char *at, size_t len)
     }
 }
 
+/* What ws_decoder_whole() takes, in a copy, is what ws_decoder_next() then says of the same bytes; what it does not take it leaves as it was. */
+static void check_whole(const guard *copy, size_t len, bool taken, ws_opcode opcode, str data, const char *at,
+                        const ws_event *event)
+{
+    if (!taken) {
+        assert_true(len == 0 || memcmp(copy->at, at, len) == 0);
+        return;
+    }
+    assert_int_equal(event->type, WS_DATA);
+    assert_true(event->first && event->last && !event->compressed);
+    assert_int_equal(opcode, event->opcode);
+    assert_int_equal(data.at - copy->at, event->bytes.at - at);
+    assert_int_equal(data.len, event->bytes.len);
+    assert_true(data.len == 0 || memcmp(data.at, event->bytes.at, data.len) == 0);
+}
+
 static void take_event(run *r, char *at, size_t len, ws_event *event)
 {
+    guard copy = guard_copy(at, len), before = guard_copy(at, len);
+    ws_opcode opcode = WS_CONTINUATION;
+    str data = {NULL, 0};
+    bool taken = ws_decoder_whole(&r->decoder, copy.at, len, &opcode, &data);
     ws_decoder_next(&r->decoder, at, len, event);
     check_event(event, at, len);
+    check_whole(&copy, len, taken, opcode, data, taken ? at : before.at, event);
+    guard_free(copy);
+    guard_free(before);
     if (event->type == WS_DATA)
         note_data(r, event);
     else if (event->type == WS_CONTROL)
@@ -947,6 +970,80 @@ static void ws_decoder__leaves_compressed_messages_some_room(void **state)
     buf_done(&input);
 }
 
+/* ----------------------------------------------------------------------------------------------------------- whole messages */
+
+static bool is_taken(const ws_decoder *decoder, str input)
+{
+    guard copy = guard_copy(input.at, input.len);
+    ws_opcode opcode;
+    str data;
+    bool taken = ws_decoder_whole(decoder, copy.at, input.len, &opcode, &data);
+    guard_free(copy);
+    return taken;
+}
+
+static bool takes_frame(const ws_decoder *decoder, uint8_t first, str payload, const uint8_t *key)
+{
+    buf input = {0};
+    put_frame(&input, first, payload, key);
+    bool taken = is_taken(decoder, buf_str(&input));
+    input.len -= 1;
+    assert_false(is_taken(decoder, buf_str(&input)));
+    buf_done(&input);
+    return taken;
+}
+
+static void ws_decoder__takes_a_whole_message_at_once(void **state)
+{
+    (void)state;
+    static char zeros[65536];
+    static const struct {
+        uint8_t first;
+        size_t len;
+        bool taken;
+    } cases[] = {
+        {0x81, 0, true},    {0x82, 0, true},     {0x82, 1, true},  {0x81, 125, true}, {0x81, 126, true},
+        {0x82, 1000, true}, {0x82, 1001, false}, {0x01, 5, false}, {0x80, 5, false},  {0xc1, 5, false},
+        {0x91, 5, false},   {0x83, 5, false},    {0x88, 0, false}, {0x89, 5, false},  {0x82, 65535, false},
+    };
+    ws_decoder server, client, large;
+    ws_decoder_init(&server, WS_SERVER, 1000);
+    ws_decoder_init(&large, WS_SERVER, UINT64_MAX);
+    ws_decoder_init(&client, WS_CLIENT, 1000);
+    for (size_t i = 0; i < N_OF(cases); i++)
+        assert_int_equal(takes_frame(&server, cases[i].first, (str){zeros, cases[i].len}, mask), cases[i].taken);
+    assert_true(takes_frame(&large, 0x82, (str){zeros, 65535}, mask));
+    assert_false(takes_frame(&large, 0x82, (str){zeros, 65536}, mask));
+    assert_false(takes_frame(&server, 0x82, STR("abc"), NULL));
+    assert_false(takes_frame(&client, 0x82, STR("abc"), NULL));
+    assert_false(takes_frame(&client, 0x82, STR("abc"), mask));
+}
+
+static void ws_decoder__takes_whole_text_that_is_utf8_alone(void **state)
+{
+    (void)state;
+    ws_decoder decoder;
+    ws_decoder_init(&decoder, WS_SERVER, 1000);
+    assert_true(takes_frame(&decoder, 0x81, STR("gr\xc3\xbc\xc3\x9f dich"), mask));
+    assert_false(takes_frame(&decoder, 0x81, STR("a\xffz"), mask));
+    assert_false(takes_frame(&decoder, 0x81, STR("cut \xc3"), mask));
+    assert_true(takes_frame(&decoder, 0x82, STR("a\xffz"), mask));
+}
+
+static void ws_decoder__takes_nothing_whole_inside_a_message(void **state)
+{
+    (void)state;
+    run r;
+    run_init(&r, WS_SERVER, 1000, STR("\x01\x82\0\0\0\0ab"));
+    run_feed_all(&r, 8);
+    assert_false(takes_frame(&r.decoder, 0x82, STR("abc"), mask));
+    run_done(&r);
+    run_init(&r, WS_SERVER, 1000, STR("\x81\x89\0\0\0\0ab"));
+    run_feed_all(&r, 8);
+    assert_false(takes_frame(&r.decoder, 0x82, STR("abc"), mask));
+    run_done(&r);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -986,6 +1083,9 @@ int main(void)
         cmocka_unit_test(ws_decoder__flags_what_comes_after_a_close),
         cmocka_unit_test(ws_decoder__hands_out_compressed_messages_as_they_are),
         cmocka_unit_test(ws_decoder__leaves_compressed_messages_some_room),
+        cmocka_unit_test(ws_decoder__takes_a_whole_message_at_once),
+        cmocka_unit_test(ws_decoder__takes_whole_text_that_is_utf8_alone),
+        cmocka_unit_test(ws_decoder__takes_nothing_whole_inside_a_message),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

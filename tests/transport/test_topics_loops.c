@@ -42,6 +42,16 @@ static int wire_write(sink *s, const sink_piece *what)
     return 0;
 }
 
+static char *wire_append(sink *s, size_t len)
+{
+    wire_end *w = CONTAINER(s, wire_end, sink);
+    char *at = w->got + w->n_got;
+    assert_true(w->n_got + len < sizeof w->got);
+    w->n_got += len;
+    w->got[w->n_got] = '\0';
+    return at;
+}
+
 static void wire_take(wire_end *w)
 {
     if (w->taking)
@@ -103,6 +113,7 @@ static size_t wire_subject(const sink *s, char *ret_text, size_t room)
 
 static const sink_ops wire_ops = {
     .write = wire_write,
+    .append = wire_append,
     .pause = wire_pause,
     .rebind = wire_rebind,
     .notify = wire_notify,
