@@ -5,13 +5,25 @@
 #include "hub/rate.h"
 #include "hub/timers.h"
 #include "hub/topic.h"
-#include "loop/slots.h"
+#include "loop/deadlines.h"
 #include "proto/json.h"
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
 static void peer_task(loop_task *task);
+
+static void extra_free(peer *p)
+{
+    peer_extra *extra = p->extra;
+    if (!extra)
+        return;
+    mem_free(extra->subject);
+    mem_free(extra->subprotocol);
+    mem_free(extra->identity);
+    mem_free(extra);
+    p->extra = NULL;
+}
 
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
 {
@@ -20,11 +32,11 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
     p->rules = rules;
     p->task.run = peer_task;
     p->opened_ms = h->loop->now_ms;
-    if (peer_rate_init(p))
-        return -ENOMEM;
-    p->id = slots_put(h->table, rules->carrier ? SLOT_CARRIER : SLOT_PEER, p);
+    if (!peer_rate_init(p))
+        p->id = slots_put(h->table, rules->carrier ? SLOT_CARRIER : SLOT_PEER, p);
     if (!p->id) {
         peer_rate_done(p);
+        extra_free(p);
         return -ENOMEM;
     }
     h->n_peers++;
@@ -119,15 +131,6 @@ void peer_leave(peer *p, int code, str reason)
     loop_defer(p->hub->loop, &p->task);
 }
 
-static void extra_free(peer_extra *extra)
-{
-    if (!extra)
-        return;
-    mem_free(extra->subject);
-    mem_free(extra->identity);
-    mem_free(extra);
-}
-
 /* The end: `close` is called once, and only for a peer whose `open` was. */
 static void peer_finish(peer *p)
 {
@@ -136,18 +139,27 @@ static void peer_finish(peer *p)
     peer_timers_drop(p);
     peer_rate_done(p);
     loop_undefer(p->hub->loop, &p->task);
+    uint32_t due = deadline_take(p->hub->table, p->id); /* of a connection that is closing it is still to come */
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
     if (!p->gated)
         p->hub->counts.traffic[p->ops->transport].n_peers--;
     mem_free(p->text);
-    extra_free(p->extra);
+    extra_free(p);
     p->id = 0;
     if (p->ops->free(p))
         return;
     p->id = slots_put(p->hub->table, SLOT_CLOSING, p);
     if (!p->id)
         p->ops->abort(p);
+    else
+        deadline_put(p->hub->table, p->id, due);
+}
+
+void peer_due(void *value)
+{
+    peer *p = value;
+    p->ops->due(p);
 }
 
 peer_extra *peer_extra_of(peer *p)

@@ -55,6 +55,7 @@ typedef struct {
     void (*pause)(peer *p);                       /* p->stop_reading has changed */
     size_t (*queued)(const peer *p);
     void (*notify)(peer *p);                                /* call peer_sent() when queued bytes have gone out */
+    void (*due)(peer *p);                                   /* Optional: its deadline has come (loop/deadlines.h) */
     void (*about)(const peer *p, weft_peer_info *ret_info); /* all but the counters */
     const weft_request *(*request)(peer *p);                /* Optional: that it is here by, as weft_peer_request() */
     bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
@@ -99,6 +100,7 @@ enum {
 typedef struct {
     peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
     char *subject;                /* of the client's certificate; owned, NULL for none */
+    char *subprotocol;            /* of a WebSocket, that is none of its route's; owned, NULL for none */
     struct peer_pending *pending; /* subscriptions that are (subscribe.c); NULL for none */
     struct peer_asked *asked;     /* its handler's: what other loops are to answer it (transport/protocol_asked.c) */
     char *identity;               /* what presence lists; owned, NULL: not known yet */
@@ -148,6 +150,9 @@ peer_extra *peer_extra_of(peer *p);
 
 /** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
+
+/** What deadlines_begin() is told for peers of a hub. */
+void peer_due(void *value);
 
 /** Remembers the subject of the client's certificate, when it has one that is not too long for weft_peer_info. Without memory it has none. */
 void peer_keep_subject(peer *p, const sink *from);

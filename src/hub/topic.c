@@ -2,6 +2,7 @@
 #include "base/utf8.h"
 #include "hub/mirror_private.h"
 #include "hub/presence.h"
+#include "loop/deadlines.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -336,6 +337,8 @@ uint64_t topic_resume(const topic *t, since from, bool *ret_gap)
 int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *rules)
 {
     *h = (hub){.loop = n->loop, .net = n, .table = table, .app = app, .rules = rules};
+    for (slot_kind kind = SLOT_PEER; kind <= SLOT_CLOSING; kind++)
+        deadlines_begin(table, n->loop, kind, peer_due);
     h->max_topics = HUB_MAX_TOPICS;
     h->deflate_budget = HUB_DEFLATE_BUDGET_BYTES;
     h->max_sessions = HUB_MAX_SESSIONS;
