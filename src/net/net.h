@@ -27,15 +27,15 @@ enum {
 typedef struct {
     loop *loop;
     const logger *log;
-    char *received;      /* the receive buffer */
-    tls_buffers *tls;    /* NULL until there is a stream with TLS */
-    stream *reading;     /* the stream whose data event is running */
-    chunk *message;      /* the chunk that holds the message being delivered, if it is one */
-    chunk *cork;         /* small writes of this turn, of all streams, one behind the other */
-    list_node dirty;     /* streams to flush or to feed at the end of the turn */
+    char *received;   /* the receive buffer */
+    tls_buffers *tls; /* NULL until there is a stream with TLS */
+    stream *reading;  /* the stream whose data event is running */
+    chunk *message;   /* the chunk that holds the message being delivered, if it is one */
+    chunk *cork;      /* small writes of this turn, of all streams, one behind the other */
+    stream *dirty,
+        *last_dirty;     /* streams to flush, to feed, or (closed) to free at the end of the turn; oldest first */
     list_node stalled;   /* the socket took not all; longest first */
     list_node lingering; /* ended by us, waiting for the peer's end; oldest first */
-    list_node dead;      /* freed at the end of the turn */
     loop_task flush;
     timer tick;
     uint32_t write_timeout_ms;
