@@ -311,14 +311,14 @@ static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str fr
     http_stream *s = mem_zero(peer_bytes(ops, &kind->rules));
     if (!s)
         return NULL;
-    if (from.at && !(s->peer.text = mem_copy_text(from.at, from.len)))
+    if (from.at && peer_keep_text(&s->peer, from))
         goto fail;
     if (peer_init(&s->peer, h, ops, &kind->rules))
         goto fail;
     return s;
 
 fail:
-    mem_free(s->peer.text);
+    peer_extra_free(&s->peer);
     mem_free(s);
     return NULL;
 }

@@ -185,8 +185,4 @@ void socketio_acks_end(socketio_socket *s)
         loop_cancel(a->loop, &CONTAINER(node, waiting, order)->clock);
     a->task.run = tell_closed;
     loop_defer(a->loop, &a->task);
-    if (loop_task_queued(&s->peer.task)) { /* it would call `close` first */
-        loop_undefer(a->loop, &s->peer.task);
-        loop_defer(a->loop, &s->peer.task);
-    }
 }

@@ -28,7 +28,7 @@ static void more_free(websocket *ws)
 
 void websocket_free_if_done(websocket *ws)
 {
-    if (ws->sink || !ws->peer_freed || ws->decoding)
+    if (ws->sink || !(ws->peer.own_flags & WEBSOCKET_PEER_FREED) || ws->peer.own_flags & WEBSOCKET_DECODING)
         return;
     peer_ended(&ws->peer);
     more_free(ws);
@@ -88,11 +88,11 @@ static int keep_subprotocol(websocket *ws, const websocket_route *route, str nam
     const char *const *known = route->options.subprotocols;
     for (uint8_t i = 0; known && known[i] && i < SUBPROTOCOL_OF_ITS_OWN - 1; i++) {
         if (str_equal(str_from(known[i]), name)) {
-            ws->subprotocol = (uint8_t)(i + 1);
+            ws->peer.own_number = (uint8_t)(i + 1);
             return 0;
         }
     }
-    ws->subprotocol = SUBPROTOCOL_OF_ITS_OWN;
+    ws->peer.own_number = SUBPROTOCOL_OF_ITS_OWN;
     if (!peer_extra_of(&ws->peer))
         return -ENOMEM;
     ws->peer.extra->subprotocol = mem_copy_text(name.at, name.len);
@@ -101,8 +101,8 @@ static int keep_subprotocol(websocket *ws, const websocket_route *route, str nam
 
 static const char *subprotocol_of(const websocket *ws)
 {
-    if (ws->subprotocol != SUBPROTOCOL_OF_ITS_OWN)
-        return ws->subprotocol ? websocket_route_of(ws)->options.subprotocols[ws->subprotocol - 1] : NULL;
+    if (ws->peer.own_number != SUBPROTOCOL_OF_ITS_OWN)
+        return ws->peer.own_number ? websocket_route_of(ws)->options.subprotocols[ws->peer.own_number - 1] : NULL;
     return ws->peer.extra ? ws->peer.extra->subprotocol : NULL;
 }
 
@@ -113,7 +113,7 @@ websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol)
     if (!ws)
         return NULL;
     if (subprotocol.len && keep_subprotocol(ws, route, subprotocol)) {
-        mem_free(ws->peer.extra);
+        peer_extra_free(&ws->peer);
         mem_free(ws);
         return NULL;
     }
@@ -209,7 +209,7 @@ static bool websocket_free(peer *p)
 {
     websocket *ws = websocket_of(p);
     bool ended = !ws->sink;
-    ws->peer_freed = true;
+    ws->peer.own_flags |= WEBSOCKET_PEER_FREED;
     websocket_free_if_done(ws);
     return ended;
 }
@@ -221,10 +221,11 @@ static void keep_alive(websocket *ws)
     const weft_websocket_options *o = &websocket_route_of(ws)->options;
     if (ws->peer.stop_reading) { /* nothing is heard from one that nobody listens to */
         ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
-        ws->awaiting_pong = false;
+        ws->peer.own_flags &= (uint8_t)~WEBSOCKET_AWAITS_PONG;
     }
     uint32_t idle_ms = (uint32_t)websocket_loop(ws)->now_ms - ws->heard_ms;
-    if (ws->awaiting_pong && idle_ms >= o->ping_interval_ms && o->ping_timeout_ms != WEFT_NEVER) {
+    if (ws->peer.own_flags & WEBSOCKET_AWAITS_PONG && idle_ms >= o->ping_interval_ms &&
+        o->ping_timeout_ms != WEFT_NEVER) {
         ws->peer.hub->limit = limit_count(&ws->peer.hub->net->limits, LIMIT_PING_TIMEOUT);
         peer_leave(&ws->peer, WS_CODE_ABNORMAL, STR("ping timeout"));
         cut_connection(ws);
@@ -234,7 +235,7 @@ static void keep_alive(websocket *ws)
         set_deadline(ws, o->ping_interval_ms - idle_ms);
         return;
     }
-    ws->awaiting_pong = ws->own_ping = true;
+    ws->peer.own_flags |= WEBSOCKET_AWAITS_PONG | WEBSOCKET_OWN_PING;
     ws->own_ping_us = (uint32_t)loop_clock_us();
     if (websocket_put_frame(ws, WS_PING, STR("")))
         peer_abort(&ws->peer);

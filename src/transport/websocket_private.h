@@ -21,7 +21,16 @@ typedef struct {
     uint32_t reply_bytes;       /* unsent answers to pings, at most */
 } websocket_more;
 
-enum { SUBPROTOCOL_OF_ITS_OWN = UINT8_MAX };
+/** peer.own_flags */
+enum {
+    WEBSOCKET_AWAITS_PONG = 1, /* of our own ping: nothing was heard since */
+    WEBSOCKET_OWN_PING = 2,    /* the next empty pong is its answer, which the program did not ask for */
+    WEBSOCKET_PEER_FREED = 4,
+    WEBSOCKET_DECODING = 8, /* websocket_data() is on the stack */
+};
+
+/** peer.own_number: its subprotocol, of which 1 is the route's first; 0: none. */
+enum { SUBPROTOCOL_OF_ITS_OWN = UINT8_MAX }; /* in peer.extra */
 
 /* A connection outlives its peer while the closing handshake is under way, and a peer its connection until `close` has been called. Its deadline is that of
  * keep-alive; when closing, of that. */
@@ -32,11 +41,6 @@ struct websocket {
     kept_address address; /* for `close` and the log, when the connection may be gone; none when nobody asks */
     uint32_t heard_ms;    /* low bits of the time of the last byte */
     uint32_t own_ping_us; /* low bits of the time of our own latest ping */
-    uint8_t subprotocol;  /* 1 is the route's first; 0: none; SUBPROTOCOL_OF_ITS_OWN: in peer.extra */
-    bool awaiting_pong;   /* of our own ping: nothing was heard since */
-    bool own_ping;        /* the next empty pong is its answer, which the program did not ask for */
-    bool peer_freed;
-    bool decoding; /* websocket_data() is on the stack */
 };
 
 static inline websocket *websocket_of(const peer *p)

@@ -226,8 +226,8 @@ static void take_ping(websocket *ws, str payload)
 
 static void take_pong(websocket *ws, str payload)
 {
-    if (ws->own_ping && payload.len == 0) {
-        ws->own_ping = false;
+    if (ws->peer.own_flags & WEBSOCKET_OWN_PING && payload.len == 0) {
+        ws->peer.own_flags &= (uint8_t)~WEBSOCKET_OWN_PING;
         histogram_add(&ws->peer.hub->counts.round_trips, (uint32_t)loop_clock_us() - ws->own_ping_us);
         return;
     }
@@ -290,8 +290,8 @@ static size_t websocket_data(void *owner, char *at, size_t len)
     if (decoder == &fresh)
         websocket_new_decoder(ws, &fresh);
     ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
-    ws->awaiting_pong = false;
-    ws->decoding = true;
+    ws->peer.own_flags &= (uint8_t)~WEBSOCKET_AWAITS_PONG;
+    ws->peer.own_flags |= WEBSOCKET_DECODING;
     peer_open(&ws->peer);
     while (ws->sink && (!ws->peer.stop_reading || ws->peer.leaving)) {
         ws_event event;
@@ -305,7 +305,7 @@ static size_t websocket_data(void *owner, char *at, size_t len)
         keep_decoder(ws, &fresh);
     if (ws->sink)
         websocket_tidy(ws);
-    ws->decoding = false;
+    ws->peer.own_flags &= (uint8_t)~WEBSOCKET_DECODING;
     websocket_free_if_done(ws);
     return done;
 }

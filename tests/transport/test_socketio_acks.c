@@ -79,24 +79,35 @@ static void answer(uint64_t id, const char *args)
     socketio_acks_take(&the_socket, id, &(weft_socketio_event){.args = str_from(args)});
 }
 
-/* ---- a socket that has begun to leave calls `close` in its task ---- */
+/* ---- `close` is called for those that leave ---- */
+
+static const peer_ops no_ops;
 
 static void close_task(loop_task *task)
 {
     (void)task;
+    assert_ptr_equal(the_hub.leavers.first, &the_socket.peer);
+    the_hub.leavers = (peer_queue){0};
+    the_socket.peer.marked = the_socket.peer.leaving = false;
     put_down("socket", "close");
+}
+
+static void leave_soon(void)
+{
+    the_socket.peer.leaving = true;
+    peer_mark(&the_socket.peer);
 }
 
 static void socket_init(socketio_socket *s, uint64_t id)
 {
-    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .task.run = close_task}};
+    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .ops = &no_ops, .opened = true}};
 }
 
 static int start(void **state)
 {
     (void)state;
     assert_int_equal(loop_init(&the_loop, NULL), 0);
-    the_hub = (hub){.loop = &the_loop};
+    the_hub = (hub){.loop = &the_loop, .marked_task.run = peers_task, .leavers_task.run = close_task};
     the_namespace = (socketio_namespace){.hub = &the_hub};
     socket_init(&the_socket, 7);
     socket_init(&other, 8);
@@ -275,11 +286,11 @@ static void end__comes_before_close(void **state)
     (void)state;
     ask("a", 0);
     socketio_acks_end(&the_socket);
-    loop_defer(&the_loop, &the_socket.peer.task);
+    leave_soon();
     turn();
     assert_heard("a:closed socket:close ");
     ask("b", 0);
-    loop_defer(&the_loop, &the_socket.peer.task); /* its task waits for another reason, or peer_leave() came first */
+    leave_soon(); /* it is marked for another reason, or peer_leave() came first */
     socketio_acks_end(&the_socket);
     turn();
     assert_heard("b:closed socket:close ");
