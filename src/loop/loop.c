@@ -373,6 +373,8 @@ void loop_done(loop *l)
         close(l->clock_source.fd);
     close(l->epoll_fd);
     pool_done(&l->blocks);
+    slabs_trim(&l->places);
+    assert(l->places.n_pages == 0);
     leave_place(l);
 }
 

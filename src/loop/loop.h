@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "base/pool.h"
+#include "base/slabs.h"
 #include "loop/inbox.h"
 #include "loop/timer.h"
 #include <sys/epoll.h>
@@ -46,6 +47,7 @@ struct loop {
     uint64_t now_ms;  /* CLOCK_MONOTONIC at the start of the turn and after each batch of sources */
     timer_wheel wheel;
     pool blocks;
+    slabs places;
     inbox *box;
     unsigned signalled; /* flags of inbox_signal() not yet looked at by the owner */
     loop_source inbox_source;

@@ -26,9 +26,12 @@ void slots_done(slots *table)
     table->n = table->cap = 0;
 }
 
+/* From the beginning so large that malloc maps it: what is not used is not touched, and growing moves pages where it would leave holes behind. */
+enum { FIRST_SLOTS = 32768 };
+
 static int grow(slots *table)
 {
-    uint32_t cap = table->cap ? table->cap * 2 : 64;
+    uint32_t cap = table->cap ? table->cap * 2 : FIRST_SLOTS;
     if (table->cap >= SLOTS_MAX)
         return -EMFILE;
     slot *at = mem_resize(table->at, cap * sizeof *at);

@@ -41,7 +41,7 @@ void stream_free(stream *s)
     stream_file_free(s);
     stream_unread_free(s);
     stream_tls_free(s);
-    mem_free(s);
+    slabs_put(&s->net->loop->places, s, sizeof *s);
 }
 
 stream_more *stream_more_of(stream *s)
@@ -390,7 +390,7 @@ const sink_ops stream_sink_ops = {
 
 stream *stream_new(net *n, int fd, bool is_unix)
 {
-    stream *s = mem_new(sizeof *s);
+    stream *s = slabs_get(&n->loop->places, sizeof *s);
     if (!s) {
         close(fd);
         return NULL;

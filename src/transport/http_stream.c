@@ -215,7 +215,7 @@ static bool http_stream_free(peer *p)
 {
     http_stream *s = http_stream_of(p);
     kept_address_free(s->address);
-    mem_free(s);
+    slabs_put(&loop_of(s)->places, s, peer_bytes(p->ops, p->rules));
     return true;
 }
 
@@ -308,7 +308,7 @@ static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREA
 static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str from)
 {
     const peer_ops *ops = kind->transport == WEFT_TRANSPORT_SSE ? &sse_ops : &line_ops;
-    http_stream *s = mem_zero(peer_bytes(ops, &kind->rules));
+    http_stream *s = slabs_get(&h->loop->places, peer_bytes(ops, &kind->rules));
     if (!s)
         return NULL;
     if (from.at && peer_keep_text(&s->peer, from))
@@ -319,7 +319,7 @@ static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str fr
 
 fail:
     peer_extra_free(&s->peer);
-    mem_free(s);
+    slabs_put(&h->loop->places, s, peer_bytes(ops, &kind->rules));
     return NULL;
 }
 

@@ -7,6 +7,11 @@ static const peer_ops websocket_peer_ops, carrier_ops;
 
 /* --------------------------------------------------------------------------------------------------------------- life */
 
+static void place_free(websocket *ws, hub *h, const peer_ops *ops, const peer_rules *rules)
+{
+    slabs_put(&h->loop->places, ws, peer_bytes(ops, rules));
+}
+
 static void drop_message(websocket *ws)
 {
     if (!ws->more)
@@ -33,7 +38,7 @@ void websocket_free_if_done(websocket *ws)
     peer_ended(&ws->peer);
     more_free(ws);
     kept_address_free(ws->address);
-    mem_free(ws);
+    place_free(ws, ws->peer.hub, ws->peer.ops, ws->peer.rules);
 }
 
 void websocket_new_decoder(const websocket *ws, ws_decoder *ret_decoder)
@@ -109,16 +114,16 @@ static const char *subprotocol_of(const websocket *ws)
 websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol)
 {
     const peer_ops *ops = route->rules.carrier ? &carrier_ops : &websocket_peer_ops;
-    websocket *ws = mem_zero(peer_bytes(ops, &route->rules));
+    websocket *ws = slabs_get(&h->loop->places, peer_bytes(ops, &route->rules));
     if (!ws)
         return NULL;
     if (subprotocol.len && keep_subprotocol(ws, route, subprotocol)) {
         peer_extra_free(&ws->peer);
-        mem_free(ws);
+        place_free(ws, h, ops, &route->rules);
         return NULL;
     }
     if (peer_init(&ws->peer, h, ops, &route->rules)) {
-        mem_free(ws);
+        place_free(ws, h, ops, &route->rules);
         return NULL;
     }
     return ws;
