@@ -131,6 +131,7 @@ int loop_fd(loop *l)
 
 int loop_watch(loop *l, loop_source *source, uint32_t events)
 {
+    assert(events <= UINT16_MAX);
     if (events == source->watched)
         return 0;
     if (!events) {
@@ -140,7 +141,7 @@ int loop_watch(loop *l, loop_source *source, uint32_t events)
     struct epoll_event event = {.events = events, .data.ptr = source};
     if (epoll_ctl(l->epoll_fd, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &event))
         return -errno;
-    source->watched = events;
+    source->watched = (uint16_t)events;
     return 0;
 }
 

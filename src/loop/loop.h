@@ -30,7 +30,8 @@ enum {
 struct loop_source {
     void (*ready)(loop_source *source, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR */
     int fd;
-    uint32_t watched; /* events asked for; 0: not in epoll */
+    uint16_t watched; /* events asked for; 0: not in epoll */
+    uint16_t owners;  /* room for its owner, of which there may be very many */
 };
 
 /** Work for the end of this turn. Zeroed is not queued. Embedded in its owner. */

@@ -22,15 +22,15 @@ static void flush_one(stream *s)
 static void flush_dirty(loop_task *task)
 {
     net *n = CONTAINER(task, net, flush);
-    for (stream *s; (s = n->dirty) != NULL;) {
-        n->dirty = s->next_dirty;
-        s->next_dirty = NULL;
+    while (n->n_flushed < n->n_dirty) {
+        stream *s = n->dirty[n->n_flushed++];
         s->dirty = false;
         if (s->closed)
             stream_free(s);
         else
             flush_one(s);
     }
+    n->n_flushed = n->n_dirty = 0;
 }
 
 static stream *first_of(const list_node *list)
@@ -112,6 +112,8 @@ void net_done(net *n)
     chunk_unref(&n->loop->blocks, n->cork);
     tls_buffers_free(n->tls);
     n->tls = NULL;
+    mem_free(n->dirty);
+    n->dirty = NULL;
     mem_free(n->received);
     n->received = NULL;
 }

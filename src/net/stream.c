@@ -37,6 +37,7 @@ void stream_close(stream *s)
 
 void stream_free(stream *s)
 {
+    s->net->n_kept--;
     stream_queue_free(s);
     stream_file_free(s);
     stream_unread_free(s);
@@ -388,15 +389,32 @@ const sink_ops stream_sink_ops = {
     .client_subject = stream_client_subject,
 };
 
+/* Room for one stream more, so that marking one never fails. 0 or -ENOMEM. */
+static int reserve_dirty(net *n)
+{
+    enum { FIRST = 16384 }; /* so many that malloc maps them: what is not used is not touched */
+    uint32_t cap = n->cap_dirty ? n->cap_dirty * 2 : FIRST;
+    if (n->n_kept < n->cap_dirty)
+        return 0;
+    stream **more = mem_resize(n->dirty, cap * sizeof(stream *));
+    if (!more)
+        return -ENOMEM;
+    n->dirty = more;
+    n->cap_dirty = cap;
+    return 0;
+}
+
 stream *stream_new(net *n, int fd, bool is_unix)
 {
-    stream *s = slabs_get(&n->loop->places, sizeof *s);
+    stream *s = reserve_dirty(n) ? NULL : slabs_get(&n->loop->places, sizeof *s);
     if (!s) {
         close(fd);
         return NULL;
     }
-    *s = (stream){.base.ops = &stream_sink_ops, .source = {stream_ready, fd, 0}, .net = n, .is_unix = is_unix};
+    *s = (stream){.base.ops = &stream_sink_ops, .source = {.ready = stream_ready, .fd = fd}, .net = n};
+    s->is_unix = is_unix;
     n->n_streams++;
+    n->n_kept++;
     return s;
 }
 

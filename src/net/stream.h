@@ -50,13 +50,17 @@ typedef struct {
 /** Idle ones are many: what is in here each of them has. */
 struct stream {
     sink base;
-    loop_source source;
+    union {
+        loop_source source;
+        struct { /* in the source's room for its owner */
+            char in_front[offsetof(loop_source, owners)];
+            bool paused : 1, notify : 1, feed : 1, lost : 1, stalled : 1, ending : 1, lingering : 1, read_closed : 1;
+            bool is_unix : 1, closed : 1, dirty : 1;
+        };
+    };
     net *net;
     write_queue *queue; /* NULL when nothing is queued */
     stream_more *more;  /* NULL for none of it */
-    stream *next_dirty; /* in net->dirty; NULL in the last of them, too */
-    bool paused : 1, notify : 1, feed : 1, lost : 1, stalled : 1, ending : 1, lingering : 1, read_closed : 1;
-    bool is_unix : 1, closed : 1, dirty : 1;
 };
 
 /** What a stream's sink does. */

@@ -50,12 +50,13 @@ void stream_join_dirty(stream *s)
     net *n = s->net;
     if (s->dirty)
         return;
+    if (n->n_dirty == n->cap_dirty) { /* no stream stands twice in what is behind those that had their turn */
+        n->n_dirty -= n->n_flushed;
+        memmove(n->dirty, n->dirty + n->n_flushed, n->n_dirty * sizeof *n->dirty);
+        n->n_flushed = 0;
+    }
     s->dirty = true;
-    if (n->dirty)
-        n->last_dirty->next_dirty = s;
-    else
-        n->dirty = s;
-    n->last_dirty = s;
+    n->dirty[n->n_dirty++] = s;
     loop_defer(n->loop, &n->flush);
 }
 

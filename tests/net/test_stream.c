@@ -1723,7 +1723,7 @@ static void stream__end_sends_everything_and_awaits_the_peers_end(void **state)
     shutdown(o->peer, SHUT_WR);
     closes_before_it_is_cut();
     assert_string_equal(o->events, "");
-    assert_true(list_empty(&the_net.lingering) && !the_net.dirty);
+    assert_true(list_empty(&the_net.lingering) && !the_net.n_dirty);
 }
 
 static void stream__end_drops_what_is_unread_and_yet_to_come(void **state)
