@@ -53,8 +53,10 @@ static void drop_from(peer_queue *q, const peer *p)
 
 void peer_mark(peer *p)
 {
-    if (p->marked)
+    if (p->marked) {
+        p->again = true;
         return;
+    }
     p->marked = true;
     enqueue(&p->hub->marked, p);
     loop_defer(p->hub->loop, &p->hub->marked_task);
@@ -319,8 +321,7 @@ static void listen_again(peer *p)
         peer_stop_reading(p, PAUSED_BY_QUEUE, false);
 }
 
-/* What calls and events have marked in this turn. One that leaves is told so when all who were deferred before, as what it waited for, have been told. */
-static void peer_turn(peer *p)
+static void open_serve_drain(peer *p)
 {
     peer_open(p);
     if (!p->leaving)
@@ -333,11 +334,20 @@ static void peer_turn(peer *p)
         else
             p->ops->notify(p);
     }
-    if (!p->leaving || p->marked) /* it comes once more */
+}
+
+void peer_turn(peer *p)
+{
+    p->marked = true; /* so that it is in no queue when it is freed */
+    p->again = false;
+    open_serve_drain(p);
+    if (p->leaving) {
+        peer_finish(p);
         return;
-    p->marked = true;
-    enqueue(&p->hub->leavers, p);
-    loop_defer(p->hub->loop, &p->hub->leavers_task);
+    }
+    p->marked = false;
+    if (p->again)
+        peer_mark(p);
 }
 
 static peer *dequeue(peer_queue *q)
@@ -362,13 +372,6 @@ void peers_task(loop_task *task)
         else
             peer_turn(p);
     }
-}
-
-void leavers_task(loop_task *task)
-{
-    hub *h = CONTAINER(task, hub, leavers_task);
-    for (peer *p; (p = dequeue(&h->leavers)) != NULL;)
-        peer_finish(p);
 }
 
 void peer_sent(peer *p)

@@ -131,6 +131,7 @@ struct peer {
     uint64_t opened_ms : 40, close_code : 16;
     bool opened : 1, leaving : 1, want_drain : 1;
     bool marked : 1; /* something is to be done for it at the end of this turn */
+    bool again : 1;  /* it was marked once more since */
     bool gated : 1; /* it has a handle, but is neither counted nor opened before peer_admit(); set before peer_init() */
     bool named : 1; /* by the program: its client cannot choose another name */
     bool listed : 1; /* under its identity, which it keeps from then on (presence.h) */
@@ -168,12 +169,14 @@ int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
 /** At the end of this turn it is looked at: it is opened, told that its queue has drained, served what it lags behind, and called `close`. */
 void peer_mark(peer *p);
 
-/** Takes that back, for one that is not leaving. Not marked is fine. */
+/** Takes that back, outside of its turn. Not marked is fine. */
 void peer_unmark(peer *p);
 
-/** A turn of those that are marked: hub->marked, and behind it, when who was told before has been told, hub->leavers. */
+/** The task of hub->marked: a turn of each. */
 void peers_task(loop_task *task);
-void leavers_task(loop_task *task);
+
+/** One of those, without peer_ops.turn: what peer_mark() says. The peer may be gone afterwards. */
+void peer_turn(peer *p);
 
 /** Remembers a text for as long as peer_extra.text says, in place of another. 0 or -ENOMEM: then it has none. */
 int peer_keep_text(peer *p, str text);

@@ -345,7 +345,6 @@ int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *r
     h->max_subscriptions = PEER_MAX_SUBSCRIPTIONS;
     h->wake.run = waiters_wake;
     h->marked_task.run = peers_task;
-    h->leavers_task.run = leavers_task;
     list_init(&h->unfinished);
     list_init(&h->waking);
     list_init(&h->idle);
@@ -373,7 +372,6 @@ void hub_done(hub *h)
     loop_cancel(h->loop, &h->wake_slice);
     loop_undefer(h->loop, &h->wake);
     loop_undefer(h->loop, &h->marked_task);
-    loop_undefer(h->loop, &h->leavers_task);
     map_done(&h->topics);
     map_done(&h->sessions);
 }

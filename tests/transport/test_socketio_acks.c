@@ -81,33 +81,27 @@ static void answer(uint64_t id, const char *args)
 
 /* ---- `close` is called for those that leave ---- */
 
-static const peer_ops no_ops;
-
-static void close_task(loop_task *task)
+/* As that of a real one. */
+static void turn_of(peer *p)
 {
-    (void)task;
-    assert_ptr_equal(the_hub.leavers.first, &the_socket.peer);
-    the_hub.leavers = (peer_queue){0};
-    the_socket.peer.marked = the_socket.peer.leaving = false;
-    put_down("socket", "close");
+    if (the_socket.owes_acks)
+        peer_mark(p);
+    else
+        put_down("socket", "close");
 }
 
-static void leave_soon(void)
-{
-    the_socket.peer.leaving = true;
-    peer_mark(&the_socket.peer);
-}
+static const peer_ops few_ops = {.turn = turn_of};
 
 static void socket_init(socketio_socket *s, uint64_t id)
 {
-    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .ops = &no_ops, .opened = true}};
+    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .ops = &few_ops}};
 }
 
 static int start(void **state)
 {
     (void)state;
     assert_int_equal(loop_init(&the_loop, NULL), 0);
-    the_hub = (hub){.loop = &the_loop, .marked_task.run = peers_task, .leavers_task.run = close_task};
+    the_hub = (hub){.loop = &the_loop, .marked_task.run = peers_task};
     the_namespace = (socketio_namespace){.hub = &the_hub};
     socket_init(&the_socket, 7);
     socket_init(&other, 8);
@@ -286,11 +280,11 @@ static void end__comes_before_close(void **state)
     (void)state;
     ask("a", 0);
     socketio_acks_end(&the_socket);
-    leave_soon();
+    peer_mark(&the_socket.peer);
     turn();
     assert_heard("a:closed socket:close ");
     ask("b", 0);
-    leave_soon(); /* it is marked for another reason, or peer_leave() came first */
+    peer_mark(&the_socket.peer); /* it is marked for another reason, or peer_leave() came first */
     socketio_acks_end(&the_socket);
     turn();
     assert_heard("b:closed socket:close ");
