@@ -182,7 +182,7 @@ static bool is_running(const weft *app)
 static bool cut(worker *w)
 {
     drain_cut(w);
-    if (!worker_is_busy(w) && list_empty(&w->net.dead))
+    if (!worker_is_busy(w) && !w->net.n_dirty)
         return false;
     loop_step(&w->loop, 0);
     return true;

@@ -187,12 +187,13 @@ int weft_peer_about_sized(weft_peer handle, weft_peer_info *ret_info, size_t siz
     const peer *p = peer_of(handle.id, &error);
     if (error)
         return error;
+    peer_counts n = peer_counted(p);
     weft_peer_info info = {
         .connected_ms = p->hub->loop->now_ms - p->opened_ms,
-        .messages_in = p->messages_in,
-        .messages_out = p->messages_out,
-        .bytes_in = p->bytes_in,
-        .bytes_out = p->bytes_out,
+        .messages_in = n.messages_in,
+        .messages_out = n.messages_out,
+        .bytes_in = n.bytes_in,
+        .bytes_out = n.bytes_out,
     };
     if (p->extra && p->extra->subject)
         memcpy(info.client_subject, p->extra->subject, strlen(p->extra->subject) + 1);

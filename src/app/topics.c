@@ -26,7 +26,7 @@ int weft_subscribe(weft_peer handle, const char *name, const char *from)
 const char *weft_since(weft_peer handle)
 {
     const peer *p = call_here(handle.id, SLOT_PEER, NULL);
-    return p && !p->leaving ? p->text : NULL;
+    return p && !p->leaving ? peer_text(p) : NULL;
 }
 
 int weft_identify(weft_peer handle, const char *name)

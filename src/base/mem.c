@@ -22,6 +22,12 @@ void *mem_zero(size_t bytes)
     return granted() ? calloc(1, bytes ? bytes : 1) : NULL;
 }
 
+void *mem_aligned(size_t alignment, size_t bytes)
+{
+    void *block;
+    return granted() && posix_memalign(&block, alignment, bytes) == 0 ? block : NULL;
+}
+
 void *mem_resize(void *old, size_t bytes)
 {
     /* realloc(old, 0) may free old and answer NULL, which would read as a failure that left it valid. */

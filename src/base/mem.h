@@ -14,6 +14,9 @@ void *mem_new(size_t bytes);
 /** The same, zeroed. */
 void *mem_zero(size_t bytes);
 
+/** Not initialised, at a multiple of `alignment`, a power of two. */
+void *mem_aligned(size_t alignment, size_t bytes);
+
 /** As realloc; on failure NULL and `old` stays valid. */
 void *mem_resize(void *old, size_t bytes);
 

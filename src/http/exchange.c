@@ -7,14 +7,15 @@
 
 exchange *exchange_new(const exchange_home *home, const exchange_ops *ops, void *carrier)
 {
-    size_t block_bytes;
-    exchange *e = pool_get(home->blocks, sizeof *e, &block_bytes);
+    exchange *e = slabs_get(home->places, sizeof *e);
     if (!e)
         return NULL;
-    *e = (exchange){.home = home, .block_bytes = (uint16_t)block_bytes, .ops = ops, .carrier = carrier};
+    e->home = home;
+    e->ops = ops;
+    e->carrier = carrier;
     e->id = slots_put(home->table, SLOT_EXCHANGE, e);
     if (!e->id) {
-        pool_put(home->blocks, e, block_bytes);
+        slabs_put(home->places, e, sizeof *e);
         return NULL;
     }
     return e;
@@ -33,7 +34,7 @@ void exchange_free(exchange *e)
         e->held->forget(e);
     exchange_close(e);
     buf_done(&e->fields);
-    pool_put(e->home->blocks, e, e->block_bytes);
+    slabs_put(e->home->places, e, sizeof *e);
 }
 
 /* Fields that frame the message or belong to the handshake: a program that set them could make the answer lie about itself. */

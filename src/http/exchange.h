@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/limits.h"
+#include "base/slabs.h"
 #include "http/router.h"
 #include "loop/slots.h"
 #include "net/sink.h"
@@ -61,6 +62,7 @@ typedef struct {
 typedef struct {
     slots *table;
     pool *blocks;
+    slabs *places;
 } exchange_home;
 
 /** A waiting poll is one of these, and polls wait by the thousand: see that it stays small. */
@@ -74,7 +76,6 @@ struct exchange {
     void *held_state;
     buf fields;              /* added by weft_header(): whole lines */
     const http_route *route; /* that serves it; NULL for none */
-    uint16_t block_bytes;    /* for the pool */
     bool vary_origin;        /* the answer to a page of another origin would differ */
     bool head_only;          /* HEAD */
     bool started;            /* a streamed answer is under way */

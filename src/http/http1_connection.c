@@ -31,7 +31,7 @@ void http1_let_go(http1_connection *c)
     loop_undefer(loop_of(c), &c->task);
     list_remove(&c->siblings);
     c->server->n_connections--;
-    mem_free(c);
+    slabs_put(&loop_of(c)->places, c, sizeof *c);
 }
 
 /* One line for each connection, when it ends. */
@@ -602,7 +602,7 @@ static const sink_events http1_events = {
 
 http1_connection *http1_connection_new(http_server *server, sink *s, const http_site *site)
 {
-    http1_connection *c = mem_zero(sizeof *c);
+    http1_connection *c = slabs_get(&server->net->loop->places, sizeof *c);
     if (!c) {
         s->ops->abort(s);
         return NULL;
@@ -638,7 +638,7 @@ void http_server_init(http_server *server, net *n, slots *table, const router *r
         .idle_timeout_ms = HTTP_IDLE_TIMEOUT_MS,
         .min_body_bytes_per_s = HTTP_MIN_BODY_BYTES_PER_S,
     };
-    server->home = (exchange_home){table, &n->loop->blocks};
+    server->home = (exchange_home){table, &n->loop->blocks, &n->loop->places};
     list_init(&server->connections);
     list_init(&server->moving);
 }

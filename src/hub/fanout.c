@@ -72,9 +72,7 @@ static bool deliver(topic *t, subscriber *s)
     if (p->leaving)
         return false;
     size_t len = topic_message_at(t, offset)->body->data_len;
-    p->messages_out++;
-    p->bytes_out += len;
-    hub_count_out(&t->hub->counts, p->ops->transport, len);
+    peer_count_out(p, len);
     return true;
 }
 
@@ -338,12 +336,13 @@ void hub_serve_lagging(hub *h, peer *p)
 {
     (void)h;
     size_t limit = p->rules->max_queued_bytes < PEER_LAG_BYTES ? p->rules->max_queued_bytes : PEER_LAG_BYTES;
-    uint32_t n = p->n_subscriptions, start = p->lag_turn;
+    uint32_t n = p->n_subscriptions, start = p->extra ? p->extra->lag_turn : 0;
     for (uint32_t i = 0; i < n && !p->leaving; i++) {
         const subscription *s = &p->subscriptions[(start + i) % n];
         topic *t = topic_hold(s->topic);
         if (t->subscribers[s->place].lagging && has_room(p, limit)) {
-            p->lag_turn = (uint16_t)((start + i) % n + 1);
+            if (n > 1 && peer_extra_of(p)) /* without memory the first ones have to do */
+                p->extra->lag_turn = (uint16_t)((start + i) % n + 1);
             rejoin(t, &t->subscribers[s->place]);
             serve(t, s->place, limit);
         }

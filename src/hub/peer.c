@@ -6,26 +6,84 @@
 #include "hub/rate.h"
 #include "hub/timers.h"
 #include "hub/topic.h"
-#include "loop/slots.h"
+#include "loop/deadlines.h"
 #include "proto/json.h"
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 
-static void peer_task(loop_task *task);
+void peer_extra_free(peer *p)
+{
+    peer_extra *extra = p->extra;
+    if (!extra)
+        return;
+    mem_free(extra->text);
+    mem_free(extra->carried);
+    mem_free(extra->subject);
+    mem_free(extra->subprotocol);
+    mem_free(extra->identity);
+    mem_free(extra);
+    p->extra = NULL;
+}
+
+static void enqueue(peer_queue *q, peer *p)
+{
+    if (q->first)
+        q->last->next_marked = p;
+    else
+        q->first = p;
+    q->last = p;
+}
+
+/* Not being in it is fine. */
+static void drop_from(peer_queue *q, const peer *p)
+{
+    peer *before = NULL;
+    for (peer *one = q->first; one; before = one, one = one->next_marked) {
+        if (one != p)
+            continue;
+        if (before)
+            before->next_marked = one->next_marked;
+        else
+            q->first = one->next_marked;
+        if (q->last == one)
+            q->last = before;
+        return;
+    }
+}
+
+void peer_mark(peer *p)
+{
+    if (p->marked) {
+        p->again = true;
+        return;
+    }
+    p->marked = true;
+    enqueue(&p->hub->marked, p);
+    loop_defer(p->hub->loop, &p->hub->marked_task);
+}
+
+void peer_unmark(peer *p)
+{
+    if (!p->marked)
+        return;
+    p->marked = false;
+    drop_from(&p->hub->marked, p);
+    drop_from(&p->hub->looking_at, p);
+    p->next_marked = NULL;
+}
 
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules)
 {
     p->hub = h;
     p->ops = ops;
     p->rules = rules;
-    p->task.run = peer_task;
     p->opened_ms = h->loop->now_ms;
-    if (peer_rate_init(p))
-        return -ENOMEM;
-    p->id = slots_put(h->table, rules->carrier ? SLOT_CARRIER : SLOT_PEER, p);
+    if (!peer_rate_init(p))
+        p->id = slots_put(h->table, rules->carrier ? SLOT_CARRIER : SLOT_PEER, p);
     if (!p->id) {
         peer_rate_done(p);
+        peer_extra_free(p);
         return -ENOMEM;
     }
     h->n_peers++;
@@ -38,7 +96,15 @@ void peer_admit(peer *p)
 {
     p->gated = false;
     p->hub->counts.traffic[p->ops->transport].n_peers++;
-    loop_defer(p->hub->loop, &p->task); /* `open` comes at the end of this turn at the latest */
+    peer_mark(p); /* `open` comes at the end of this turn at the latest */
+}
+
+/* Gives it back if there is nothing left in it. */
+static void tidy_extra(peer *p)
+{
+    static const peer_extra none;
+    if (p->extra && memcmp(p->extra, &none, sizeof none) == 0)
+        peer_extra_free(p);
 }
 
 void peer_open(peer *p)
@@ -50,14 +116,65 @@ void peer_open(peer *p)
         p->rules->open(peer_handle(p));
     if (p->leaving) /* and the text is the reason already */
         return;
-    mem_free(p->text);
-    p->text = NULL;
+    if (!peer_text(p))
+        return;
+    mem_free(p->extra->text);
+    p->extra->text = NULL;
+    tidy_extra(p);
+}
+
+int peer_keep_text(peer *p, str text)
+{
+    char *copy = peer_extra_of(p) ? mem_copy_text(text.at, text.len) : NULL;
+    if (p->extra) {
+        mem_free(p->extra->text);
+        p->extra->text = copy;
+    }
+    return copy ? 0 : -ENOMEM;
+}
+
+/* ------------------------------------------------------------------------------------------------------------ counting */
+
+/* The counts are 32 bits wide, as clients with more are few. Without memory for those what has no room is not counted. */
+static void carry(peer *p, const peer_counts *more)
+{
+    peer_counts sum = peer_counted(p);
+    if (peer_extra_of(p) && !p->extra->carried)
+        p->extra->carried = mem_new(sizeof sum);
+    if (!p->extra || !p->extra->carried)
+        return;
+    sum.messages_in += more->messages_in;
+    sum.messages_out += more->messages_out;
+    sum.bytes_in += more->bytes_in;
+    sum.bytes_out += more->bytes_out;
+    *p->extra->carried = sum;
+    p->messages_in = p->messages_out = p->bytes_in = p->bytes_out = 0;
+}
+
+peer_counts peer_counted(const peer *p)
+{
+    peer_counts all = p->extra && p->extra->carried ? *p->extra->carried : (peer_counts){0};
+    all.messages_in += p->messages_in;
+    all.messages_out += p->messages_out;
+    all.bytes_in += p->bytes_in;
+    all.bytes_out += p->bytes_out;
+    return all;
+}
+
+/* For one message of so many bytes. */
+static inline bool fits(uint32_t n_messages, uint32_t n_bytes, size_t bytes)
+{
+    return bytes <= UINT32_MAX - n_bytes && n_messages < UINT32_MAX;
 }
 
 void peer_count_in(peer *p, size_t bytes)
 {
-    p->messages_in++;
-    p->bytes_in += bytes;
+    if (fits(p->messages_in, p->bytes_in, bytes)) {
+        p->messages_in++;
+        p->bytes_in += (uint32_t)bytes;
+    } else {
+        carry(p, &(peer_counts){.messages_in = 1, .bytes_in = bytes});
+    }
     hub_count_in(&p->hub->counts, p->ops->transport, bytes);
     if (__builtin_expect(p->extra != NULL, 0) && p->extra->rate)
         peer_rate_count(p, bytes);
@@ -90,13 +207,25 @@ static void log_leave(const peer *p, int code, str reason)
     char words[LOG_QUOTED_BYTES];
     if (!log_wanted(log))
         return;
+    peer_counts n = peer_counted(p);
     p->ops->about(p, &who);
     log_quote(reason, words);
     log_line(log, WEFT_LOG_INFO,
              "event=close transport=%s address=%s code=%d reason=\"%s\"%s%s%s messages_in=%" PRIu64
              " messages_out=%" PRIu64 " duration_ms=%" PRIu64,
              transport_name(who.transport), who.address, code, words, limit ? " limit=\"" : "", limit ? limit : "",
-             limit ? "\"" : "", p->messages_in, p->messages_out, p->hub->loop->now_ms - p->opened_ms);
+             limit ? "\"" : "", n.messages_in, n.messages_out, p->hub->loop->now_ms - p->opened_ms);
+}
+
+/* Without memory there is none. */
+static void take_reason(peer *p, str reason)
+{
+    if (reason.len) {
+        peer_keep_text(p, reason);
+    } else if (peer_text(p)) {
+        mem_free(p->extra->text);
+        p->extra->text = NULL;
+    }
 }
 
 void peer_leave(peer *p, int code, str reason)
@@ -104,8 +233,7 @@ void peer_leave(peer *p, int code, str reason)
     assert(!p->leaving);
     p->leaving = true;
     p->close_code = (uint16_t)code;
-    mem_free(p->text);
-    p->text = reason.len ? mem_copy_text(reason.at, reason.len) : NULL;
+    take_reason(p, reason);
     if (p->opened && !p->rules->carrier) {
         hub_count_close(&p->hub->counts, code);
         log_leave(p, code, reason);
@@ -117,38 +245,37 @@ void peer_leave(peer *p, int code, str reason)
         p->handler->ops->left(p);
     p->hub->limit = NULL;
     p->handler = NULL;
-    loop_defer(p->hub->loop, &p->task);
-}
-
-static void extra_free(peer_extra *extra)
-{
-    if (!extra)
-        return;
-    mem_free(extra->subject);
-    mem_free(extra->identity);
-    mem_free(extra);
+    peer_mark(p);
 }
 
 /* The end: `close` is called once, and only for a peer whose `open` was. */
 static void peer_finish(peer *p)
 {
     if (p->opened && p->rules->close)
-        p->rules->close(peer_handle(p), p->close_code, str_from(p->text));
+        p->rules->close(peer_handle(p), p->close_code, str_from(peer_text(p)));
     peer_timers_drop(p);
     peer_rate_done(p);
-    loop_undefer(p->hub->loop, &p->task);
+    uint32_t due = deadline_take(p->hub->table, p->id); /* of a connection that is closing it is still to come */
     slots_remove(p->hub->table, p->id);
     p->hub->n_peers--;
     if (!p->gated)
         p->hub->counts.traffic[p->ops->transport].n_peers--;
-    mem_free(p->text);
-    extra_free(p->extra);
+    peer_extra_free(p);
+    p->marked = false;
     p->id = 0;
     if (p->ops->free(p))
         return;
     p->id = slots_put(p->hub->table, SLOT_CLOSING, p);
     if (!p->id)
         p->ops->abort(p);
+    else
+        deadline_put(p->hub->table, p->id, due);
+}
+
+void peer_due(void *value)
+{
+    peer *p = value;
+    p->ops->due(p);
 }
 
 peer_extra *peer_extra_of(peer *p)
@@ -195,10 +322,8 @@ static void listen_again(peer *p)
         peer_stop_reading(p, PAUSED_BY_QUEUE, false);
 }
 
-/* What calls and events have marked in this turn. */
-static void peer_task(loop_task *task)
+static void open_serve_drain(peer *p)
 {
-    peer *p = CONTAINER(task, peer, task);
     peer_open(p);
     if (!p->leaving)
         listen_again(p); /* before it is served, which fills the queue again */
@@ -210,8 +335,44 @@ static void peer_task(loop_task *task)
         else
             p->ops->notify(p);
     }
-    if (p->leaving)
+}
+
+void peer_turn(peer *p)
+{
+    p->marked = true; /* so that it is in no queue when it is freed */
+    p->again = false;
+    open_serve_drain(p);
+    if (p->leaving) {
         peer_finish(p);
+        return;
+    }
+    p->marked = false;
+    if (p->again)
+        peer_mark(p);
+}
+
+static peer *dequeue(peer_queue *q)
+{
+    peer *p = q->first;
+    if (p) {
+        q->first = p->next_marked;
+        p->next_marked = NULL;
+    }
+    return p;
+}
+
+void peers_task(loop_task *task)
+{
+    hub *h = CONTAINER(task, hub, marked_task);
+    h->looking_at = h->marked; /* who is marked from here on waits for the next round */
+    h->marked = (peer_queue){0};
+    for (peer *p; (p = dequeue(&h->looking_at)) != NULL;) {
+        p->marked = false;
+        if (p->ops->turn)
+            p->ops->turn(p);
+        else
+            peer_turn(p);
+    }
 }
 
 void peer_sent(peer *p)
@@ -220,7 +381,7 @@ void peer_sent(peer *p)
         return;
     if (p->handler && p->handler->ops->sent)
         p->handler->ops->sent(p);
-    loop_defer(p->hub->loop, &p->task);
+    peer_mark(p);
 }
 
 void peer_stop_reading(peer *p, uint8_t why, bool stop)
@@ -321,8 +482,12 @@ int peer_may_send(peer *p)
 
 void peer_count_out(peer *p, size_t bytes)
 {
-    p->messages_out++;
-    p->bytes_out += bytes;
+    if (fits(p->messages_out, p->bytes_out, bytes)) {
+        p->messages_out++;
+        p->bytes_out += (uint32_t)bytes;
+    } else {
+        carry(p, &(peer_counts){.messages_out = 1, .bytes_out = bytes});
+    }
     hub_count_out(&p->hub->counts, p->ops->transport, bytes);
 }
 
@@ -342,8 +507,7 @@ int peer_send(peer *p, const weft_message *message)
 
 void peer_rename_close(peer *p, int code, str reason)
 {
-    mem_free(p->text);
-    p->text = mem_copy_text(reason.at, reason.len);
+    peer_keep_text(p, reason);
     p->close_code = (uint16_t)code;
 }
 

@@ -54,7 +54,9 @@ typedef struct {
     void (*abort)(peer *p);                       /* cuts; likewise */
     void (*pause)(peer *p);                       /* p->stop_reading has changed */
     size_t (*queued)(const peer *p);
-    void (*notify)(peer *p);                                /* call peer_sent() when queued bytes have gone out */
+    void (*notify)(peer *p); /* call peer_sent() when queued bytes have gone out */
+    void (*turn)(peer *p);   /* Optional: what is done for one that was marked, in place of what peer_mark() says */
+    void (*due)(peer *p);    /* Optional: its deadline has come (loop/deadlines.h) */
     void (*about)(const peer *p, weft_peer_info *ret_info); /* all but the counters */
     const weft_request *(*request)(peer *p);                /* Optional: that it is here by, as weft_peer_request() */
     bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
@@ -95,10 +97,20 @@ enum {
     PAUSED_BY_ASKED = 16,  /* what it has sent waits for other loops */
 };
 
+/** What a peer has sent and was sent. */
+typedef struct {
+    uint64_t messages_in, messages_out, bytes_in, bytes_out;
+} peer_counts;
+
 /** Peers are many, and few of them have any of this. */
 typedef struct {
-    peer_rate *rate;              /* what it has sent of late; NULL: nobody counts */
-    char *subject;                /* of the client's certificate; owned, NULL for none */
+    char *
+        text; /* until `open` was called the cursor that the client came with, then the reason of close; owned, NULL for none */
+    peer_counts *carried; /* what the peer's own counts have no room for; owned, NULL for none */
+    uint16_t lag_turn;    /* the subscription that is served first when room is made, so that each has its turn */
+    peer_rate *rate;      /* what it has sent of late; NULL: nobody counts */
+    char *subject;        /* of the client's certificate; owned, NULL for none */
+    char *subprotocol;    /* of a WebSocket, that is none of its route's; owned, NULL for none */
     struct peer_pending *pending; /* subscriptions that are (subscribe.c); NULL for none */
     struct peer_asked *asked;     /* its handler's: what other loops are to answer it (transport/protocol_asked.c) */
     char *identity;               /* what presence lists; owned, NULL: not known yet */
@@ -111,22 +123,27 @@ struct peer {
     const peer_rules *rules;
     hub *hub;
     peer_handler *handler; /* NULL: what comes is the program's */
-    loop_task task;
+    peer *next_marked;     /* in one of the hub's peer_queues */
     subscription *subscriptions;
-    peer_extra *extra; /* what few have; owned, NULL for none of it */
-    uint64_t messages_in, messages_out, bytes_in, bytes_out;
-    uint64_t opened_ms;
-    char *
-        text; /* until `open` was called the cursor that the client came with, then the reason of close; owned, NULL for none */
+    peer_extra *extra;                  /* what few have; owned, NULL for none of it */
+    uint32_t messages_in, messages_out; /* see peer_counted() */
+    uint32_t bytes_in, bytes_out;
+    uint64_t opened_ms : 40, close_code : 16;
+    bool opened : 1, leaving : 1, want_drain : 1;
+    bool marked : 1; /* something is to be done for it at the end of this turn */
+    bool again : 1;  /* it was marked once more since */
+    bool gated : 1; /* it has a handle, but is neither counted nor opened before peer_admit(); set before peer_init() */
+    bool named : 1; /* by the program: its client cannot choose another name */
+    bool listed : 1; /* under its identity, which it keeps from then on (presence.h) */
     uint16_t n_subscriptions, n_lagging;
-    uint16_t lag_turn; /* the subscription that is served first when room is made, so that each has its turn */
-    uint16_t close_code;
-    uint8_t stop_reading; /* PAUSED_BY_* */
-    bool opened, leaving, want_drain;
-    bool gated;  /* it has a handle, but is neither counted nor opened before peer_admit(); set before peer_init() */
-    bool named;  /* by the program: its client cannot choose another name */
-    bool listed; /* under its identity, which it keeps from then on (presence.h) */
+    uint8_t stop_reading;          /* PAUSED_BY_* */
+    uint8_t own_number, own_flags; /* its transport's, which has no other room for so little */
 };
+
+/** Peers for which something is to be done, the one that was marked first in front. */
+typedef struct {
+    peer *first, *last;
+} peer_queue;
 
 /** As the log and metrics call it: "websocket". */
 const char *transport_name(weft_transport transport);
@@ -148,6 +165,35 @@ peer_extra *peer_extra_of(peer *p);
 
 /** Gives the peer a handle; the transport's struct is zeroed but for what it set itself. 0 or -ENOMEM. */
 int peer_init(peer *p, hub *h, const peer_ops *ops, const peer_rules *rules);
+
+/** At the end of this turn it is looked at: it is opened, told that its queue has drained, served what it lags behind, and called `close`. */
+void peer_mark(peer *p);
+
+/** Takes that back, outside of its turn. Not marked is fine. */
+void peer_unmark(peer *p);
+
+/** The task of hub->marked: a turn of each. */
+void peers_task(loop_task *task);
+
+/** One of those, without peer_ops.turn: what peer_mark() says. The peer may be gone afterwards. */
+void peer_turn(peer *p);
+
+/** Remembers a text for as long as peer_extra.text says, in place of another. 0 or -ENOMEM: then it has none. */
+int peer_keep_text(peer *p, str text);
+
+static inline const char *peer_text(const peer *p)
+{
+    return p->extra ? p->extra->text : NULL;
+}
+
+/** What a transport frees whose peer_init() has failed, or was not called: what few have. */
+void peer_extra_free(peer *p);
+
+/** All that it has sent and was sent. */
+peer_counts peer_counted(const peer *p);
+
+/** What deadlines_begin() is told for peers of a hub. */
+void peer_due(void *value);
 
 /** Remembers the subject of the client's certificate, when it has one that is not too long for weft_peer_info. Without memory it has none. */
 void peer_keep_subject(peer *p, const sink *from);
@@ -171,7 +217,7 @@ void peer_admit(peer *p);
 /** Before a transport's own way of sending for the program: what was published goes first. 0, or why nothing is taken, as weft_send() says it. */
 int peer_may_send(peer *p);
 
-/** Counts a message of so many bytes that was sent in such a way. */
+/** Counts a message of so many bytes that was sent in such a way, or published. */
 void peer_count_out(peer *p, size_t bytes);
 
 /** What `close` is told in place of what peer_leave() was given: some transports call it by another name. */

@@ -61,7 +61,7 @@ static void begin_at(topic *t, subscriber *s, bool gap)
     s->gap = gap;
     s->resuming = true;
     subscriber_set_lagging(t, s, true);
-    loop_defer(t->hub->loop, &s->peer->task);
+    peer_mark(s->peer);
 }
 
 /* -------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 #include "base/utf8.h"
 #include "hub/mirror_private.h"
 #include "hub/presence.h"
+#include "loop/deadlines.h"
 #include <errno.h>
 #include <sys/random.h>
 
@@ -336,11 +337,14 @@ uint64_t topic_resume(const topic *t, since from, bool *ret_gap)
 int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *rules)
 {
     *h = (hub){.loop = n->loop, .net = n, .table = table, .app = app, .rules = rules};
+    for (slot_kind kind = SLOT_PEER; kind <= SLOT_CLOSING; kind++)
+        deadlines_begin(table, n->loop, kind, peer_due);
     h->max_topics = HUB_MAX_TOPICS;
     h->deflate_budget = HUB_DEFLATE_BUDGET_BYTES;
     h->max_sessions = HUB_MAX_SESSIONS;
     h->max_subscriptions = PEER_MAX_SUBSCRIPTIONS;
     h->wake.run = waiters_wake;
+    h->marked_task.run = peers_task;
     list_init(&h->unfinished);
     list_init(&h->waking);
     list_init(&h->idle);
@@ -367,6 +371,7 @@ void hub_done(hub *h)
     loop_cancel(h->loop, &h->slice);
     loop_cancel(h->loop, &h->wake_slice);
     loop_undefer(h->loop, &h->wake);
+    loop_undefer(h->loop, &h->marked_task);
     map_done(&h->topics);
     map_done(&h->sessions);
 }

@@ -160,6 +160,8 @@ struct hub {
     /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */
     uint64_t dropped[WEFT_SLOW_LATEST + 1];
     uint64_t n_peers;
+    peer_queue marked, looking_at; /* looking_at: those whose turn has come */
+    loop_task marked_task;
     hub_counts counts;
     map sessions; /* clients without a connection of their own, by id (transport/sessions.h) */
     size_t

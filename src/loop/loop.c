@@ -126,6 +126,7 @@ int loop_fd(loop *l)
 
 int loop_watch(loop *l, loop_source *source, uint32_t events)
 {
+    assert(events <= UINT16_MAX);
     if (events == source->watched)
         return 0;
     if (!events) {
@@ -135,7 +136,7 @@ int loop_watch(loop *l, loop_source *source, uint32_t events)
     struct epoll_event event = {.events = events, .data.ptr = source};
     if (epoll_ctl(l->epoll_fd, source->watched ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, source->fd, &event))
         return -errno;
-    source->watched = events;
+    source->watched = (uint16_t)events;
     return 0;
 }
 
@@ -381,6 +382,8 @@ void loop_done(loop *l)
         close(l->clock_source.fd);
     close(l->epoll_fd);
     pool_done(&l->blocks);
+    slabs_trim(&l->places);
+    assert(l->places.n_pages == 0);
     leave_place(l);
 }
 

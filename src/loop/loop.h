@@ -11,6 +11,7 @@
 
 #include "base/list.h"
 #include "base/pool.h"
+#include "base/slabs.h"
 #include "loop/inbox.h"
 #include "loop/timer.h"
 #include <sys/epoll.h>
@@ -29,7 +30,8 @@ enum {
 struct loop_source {
     void (*ready)(loop_source *source, uint32_t events); /* EPOLLIN, EPOLLOUT, EPOLLHUP, EPOLLERR */
     int fd;
-    uint32_t watched; /* events asked for; 0: not in epoll */
+    uint16_t watched; /* events asked for; 0: not in epoll */
+    uint16_t owners;  /* room for its owner, of which there may be very many */
 };
 
 /** Work for the end of this turn. Zeroed is not queued. Embedded in its owner. */
@@ -46,6 +48,7 @@ struct loop {
     uint64_t now_ms;  /* CLOCK_MONOTONIC at the start of the turn and after each batch of sources */
     timer_wheel wheel;
     pool blocks;
+    slabs places;
     inbox *box;
     unsigned signalled; /* flags of inbox_signal() not yet looked at by the owner */
     loop_source inbox_source;

@@ -1,13 +1,14 @@
 #include "loop/slots.h"
 
 #include "base/mem.h"
+#include "loop/loop.h"
 #include <assert.h>
 #include <errno.h>
 #include <sys/random.h>
 
-int slots_init(slots *table, uint8_t loop)
+int slots_init(slots *table, uint8_t place)
 {
-    *table = (slots){.first_free = SLOTS_MAX, .last_free = SLOTS_MAX, .loop = loop};
+    *table = (slots){.first_free = SLOTS_MAX, .last_free = SLOTS_MAX, .place = place};
     if (getrandom(&table->first_generation, sizeof table->first_generation, 0) != sizeof table->first_generation)
         return -EIO;
     table->first_generation |= 1; /* so that the handle of loop 0, slot 0 is not 0 */
@@ -16,20 +17,31 @@ int slots_init(slots *table, uint8_t loop)
 
 void slots_done(slots *table)
 {
+    if (table->loop)
+        loop_cancel(table->loop, &table->look);
     mem_free(table->at);
+    mem_free(table->due_ms);
     table->at = NULL;
+    table->due_ms = NULL;
     table->n = table->cap = 0;
 }
 
+/* From the beginning so large that malloc maps it: what is not used is not touched, and growing moves pages where it would leave holes behind. */
+enum { FIRST_SLOTS = 32768 };
+
 static int grow(slots *table)
 {
-    uint32_t cap = table->cap ? table->cap * 2 : 64;
+    uint32_t cap = table->cap ? table->cap * 2 : FIRST_SLOTS;
     if (table->cap >= SLOTS_MAX)
         return -EMFILE;
     slot *at = mem_resize(table->at, cap * sizeof *at);
     if (!at)
         return -ENOMEM;
     table->at = at;
+    uint32_t *due_ms = mem_resize(table->due_ms, cap * sizeof *due_ms);
+    if (!due_ms)
+        return -ENOMEM;
+    table->due_ms = due_ms;
     table->cap = cap;
     return 0;
 }
@@ -58,7 +70,8 @@ uint64_t slots_put(slots *table, slot_kind kind, void *value)
     slot *s = &table->at[i];
     s->value = value;
     s->kind_next = kind;
-    return (uint64_t)table->loop << 56 | (uint64_t)i << 32 | s->generation;
+    table->due_ms[i] = 0;
+    return (uint64_t)table->place << 56 | (uint64_t)i << 32 | s->generation;
 }
 
 void slots_remove(slots *table, uint64_t handle)
@@ -67,6 +80,7 @@ void slots_remove(slots *table, uint64_t handle)
     assert(i < table->n && table->at[i].generation == (uint32_t)handle && table->at[i].value);
     slot *s = &table->at[i];
     s->value = NULL;
+    table->due_ms[i] = 0;
     if (++s->generation == 0)
         return; /* every generation was used once: the slot retires */
     s->kind_next = SLOTS_MAX;

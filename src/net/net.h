@@ -28,16 +28,18 @@ enum {
 typedef struct {
     loop *loop;
     const logger *log;
-    char *received;      /* the receive buffer */
-    tls_buffers *tls;    /* NULL until there is a stream with TLS */
-    stream *reading;     /* the stream whose data event is running */
-    chunk *message;      /* the chunk that holds the message being delivered, if it is one */
-    write_queue *spare;  /* an empty one, for the next stream that writes; NULL for none */
-    chunk *cork;         /* small writes of this turn, of all streams, one behind the other */
-    list_node dirty;     /* streams to flush or to feed at the end of the turn */
+    char *received;     /* the receive buffer */
+    tls_buffers *tls;   /* NULL until there is a stream with TLS */
+    stream *reading;    /* the stream whose data event is running */
+    chunk *message;     /* the chunk that holds the message being delivered, if it is one */
+    write_queue *spare; /* an empty one, for the next stream that writes; NULL for none */
+    chunk *cork;        /* small writes of this turn, of all streams, one behind the other */
+    stream **dirty;     /* streams to flush, to feed, or (closed) to free at the end of the turn; has room for all */
+    uint32_t n_dirty, cap_dirty;
+    uint32_t n_flushed; /* of those, the ones in front that had their turn */
+    uint32_t n_kept;    /* streams whose memory is not free yet */
     list_node stalled;   /* the socket took not all; longest first */
     list_node lingering; /* ended by us, waiting for the peer's end; oldest first */
-    list_node dead;      /* freed at the end of the turn */
     loop_task flush;
     timer tick;
     uint32_t write_timeout_ms;

@@ -20,10 +20,8 @@ void stream_unhook(stream *s)
     s->base.use = NULL;
     stream_forget_queued(s);
     n->n_streams--;
-    list_remove(&s->dirty);
-    list_remove(&s->waiting);
-    list_append(&n->dead, &s->waiting);
-    loop_defer(n->loop, &n->flush);
+    stream_stop_waiting(s);
+    stream_join_dirty(s); /* to be freed */
 }
 
 void stream_close(stream *s)
@@ -37,10 +35,61 @@ void stream_close(stream *s)
     addresses_leave(n->addresses, n->loop->now_ms, use);
 }
 
+void stream_free(stream *s)
+{
+    s->net->n_kept--;
+    stream_queue_free(s);
+    stream_file_free(s);
+    stream_unread_free(s);
+    stream_tls_free(s);
+    slabs_put(&s->net->loop->places, s, sizeof *s);
+}
+
+stream_more *stream_more_of(stream *s)
+{
+    size_t block_bytes;
+    if (s->more)
+        return s->more;
+    stream_more *more = pool_get(&s->net->loop->blocks, sizeof *more, &block_bytes);
+    if (more)
+        *more = (stream_more){.stream = s, .block_bytes = block_bytes};
+    return s->more = more;
+}
+
+void stream_tidy(stream *s)
+{
+    stream_more *more = s->more;
+    if (!more || more->file || more->tls || more->unread || list_linked(&more->waiting))
+        return;
+    s->more = NULL;
+    pool_put(&s->net->loop->blocks, more, more->block_bytes);
+}
+
+int stream_wait_in(stream *s, list_node *list)
+{
+    if (!stream_more_of(s))
+        return -ENOMEM;
+    list_remove(&s->more->waiting);
+    list_append(list, &s->more->waiting);
+    s->more->since_ms = (uint32_t)s->net->loop->now_ms;
+    return 0;
+}
+
+void stream_stop_waiting(stream *s)
+{
+    if (!s->more)
+        return;
+    list_remove(&s->more->waiting);
+    stream_tidy(s);
+}
+
 void stream_unread_free(stream *s)
 {
-    chunk_unref(&s->net->loop->blocks, s->unread);
-    s->unread = NULL;
+    if (!stream_unread(s))
+        return;
+    chunk_unref(&s->net->loop->blocks, s->more->unread);
+    s->more->unread = NULL;
+    stream_tidy(s);
 }
 
 /* The connection is lost: tells the owner, unless it has let go. */
@@ -66,7 +115,7 @@ int stream_watch(stream *s)
     return loop_watch(s->net->loop, &s->source, events);
 }
 
-/* Keeps what the owner did not consume. `at` may lie in s->unread itself. */
+/* Keeps what the owner did not consume. `at` may lie in what is unread itself. */
 static int keep_unread(stream *s, const char *at, size_t len)
 {
     pool *blocks = &s->net->loop->blocks;
@@ -74,20 +123,23 @@ static int keep_unread(stream *s, const char *at, size_t len)
         stream_unread_free(s);
         return 0;
     }
-    if (s->unread && at >= s->unread->bytes && at <= s->unread->bytes + s->unread->cap) {
-        memmove(s->unread->bytes, at, len);
-        s->unread->len = len;
+    if (!stream_more_of(s))
+        return -ENOMEM;
+    chunk *kept = s->more->unread;
+    if (kept && at >= kept->bytes && at <= kept->bytes + kept->cap) {
+        memmove(kept->bytes, at, len);
+        kept->len = len;
         return 0;
     }
-    if (!s->unread || s->unread->cap < len) {
-        chunk *larger = chunk_new(blocks, len);
-        if (!larger)
+    if (!kept || kept->cap < len) {
+        kept = chunk_new(blocks, len);
+        if (!kept)
             return -ENOMEM;
-        chunk_unref(blocks, s->unread);
-        s->unread = larger;
+        chunk_unref(blocks, s->more->unread);
+        s->more->unread = kept;
     }
-    memcpy(s->unread->bytes, at, len);
-    s->unread->len = len;
+    memcpy(kept->bytes, at, len);
+    kept->len = len;
     return 0;
 }
 
@@ -125,11 +177,11 @@ void stream_feed(stream *s, char *at, size_t len)
 void stream_feed_unread(stream *s)
 {
     s->feed = false;
-    if (s->unread)
-        stream_feed(s, s->unread->bytes, s->unread->len);
-    if (s->read_closed && !s->closed && !s->ending && !(s->paused && s->unread)) {
-        if (s->tls)
-            s->tls->eof_waits = false;
+    if (stream_unread(s))
+        stream_feed(s, s->more->unread->bytes, s->more->unread->len);
+    if (s->read_closed && !s->closed && !s->ending && !(s->paused && stream_unread(s))) {
+        if (stream_tls(s))
+            s->more->tls->eof_waits = false;
         s->base.events->eof(s->base.owner);
     }
 }
@@ -155,9 +207,10 @@ char *stream_receive_room(stream *s, size_t *ret_kept, size_t *ret_room)
 {
     net *n = s->net;
     *ret_kept = 0;
-    if (s->unread) {
-        *ret_kept = s->unread->len;
-        memcpy(n->received, s->unread->bytes, s->unread->len);
+    const chunk *unread = stream_unread(s);
+    if (unread) {
+        *ret_kept = unread->len;
+        memcpy(n->received, unread->bytes, unread->len);
     } else if (s->base.events->room && !s->ending) {
         char *room = s->base.events->room(s->base.owner, ret_room);
         if (room)
@@ -195,8 +248,8 @@ static void prefetch_owner(const stream *s)
 /* True when the buffer was filled, so that there is probably more. */
 static bool receive_once(stream *s)
 {
-    if (s->tls)
-        return s->tls->established ? stream_tls_receive(s) : receive_handshake(s);
+    if (stream_tls(s))
+        return s->more->tls->established ? stream_tls_receive(s) : receive_handshake(s);
     size_t kept, room;
     prefetch_owner(s);
     char *at = stream_receive_room(s, &kept, &room);
@@ -221,7 +274,7 @@ static void stream_receive(stream *s)
 {
     size_t room;
     for (int i = 0; i < MAX_RECEIVES && receive_once(s); i++)
-        if (s->closed || s->ending || s->paused || s->unread || !s->base.events->room ||
+        if (s->closed || s->ending || s->paused || stream_unread(s) || !s->base.events->room ||
             !s->base.events->room(s->base.owner, &room))
             return;
 }
@@ -271,8 +324,8 @@ static void stream_pause(sink *base, bool paused)
         s->lost = true; /* the owner is told at the end of the turn, not on its own stack */
         stream_mark_dirty(s);
     }
-    bool eof_waits = s->tls && s->tls->eof_waits;
-    if ((s->unread || eof_waits) && s != s->net->reading) {
+    bool eof_waits = stream_tls(s) && s->more->tls->eof_waits;
+    if ((stream_unread(s) || eof_waits) && s != s->net->reading) {
         s->feed = true;
         stream_mark_dirty(s);
     }
@@ -281,7 +334,7 @@ static void stream_pause(sink *base, bool paused)
 static void stream_rebind(sink *base)
 {
     stream *s = stream_of(base);
-    if ((s->unread || s->read_closed) && s != s->net->reading) {
+    if ((stream_unread(s) || s->read_closed) && s != s->net->reading) {
         s->feed = true;
         stream_mark_dirty(s);
     }
@@ -313,13 +366,13 @@ static void stream_abort(sink *base)
 
 static bool stream_is_secure(const sink *base)
 {
-    return CONTAINER(base, const stream, base)->tls;
+    return stream_tls(CONTAINER(base, const stream, base));
 }
 
 static size_t stream_client_subject(const sink *base, char *ret_text, size_t room)
 {
     const stream *s = CONTAINER(base, const stream, base);
-    return s->tls ? tls_session_subject(s->tls, ret_text, room) : 0;
+    return stream_tls(s) ? tls_session_subject(s->more->tls, ret_text, room) : 0;
 }
 
 static size_t stream_sink_address(sink *base, char *ret_text, size_t room)
@@ -346,15 +399,32 @@ const sink_ops stream_sink_ops = {
     .client_subject = stream_client_subject,
 };
 
+/* Room for one stream more, so that marking one never fails. 0 or -ENOMEM. */
+static int reserve_dirty(net *n)
+{
+    enum { FIRST = 16384 }; /* so many that malloc maps them: what is not used is not touched */
+    uint32_t cap = n->cap_dirty ? n->cap_dirty * 2 : FIRST;
+    if (n->n_kept < n->cap_dirty)
+        return 0;
+    stream **more = mem_resize(n->dirty, cap * sizeof(stream *));
+    if (!more)
+        return -ENOMEM;
+    n->dirty = more;
+    n->cap_dirty = cap;
+    return 0;
+}
+
 stream *stream_new(net *n, int fd, bool is_unix)
 {
-    stream *s = mem_new(sizeof *s);
+    stream *s = reserve_dirty(n) ? NULL : slabs_get(&n->loop->places, sizeof *s);
     if (!s) {
         close(fd);
         return NULL;
     }
-    *s = (stream){.base.ops = &stream_sink_ops, .source = {stream_ready, fd, 0}, .net = n, .is_unix = is_unix};
+    *s = (stream){.base.ops = &stream_sink_ops, .source = {.ready = stream_ready, .fd = fd}, .net = n};
+    s->is_unix = is_unix;
     n->n_streams++;
+    n->n_kept++;
     return s;
 }
 

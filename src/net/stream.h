@@ -35,19 +35,32 @@ typedef struct {
     uint64_t left;
 } stream_file;
 
-struct stream {
-    sink base;
-    loop_source source;
-    net *net;
-    write_queue *queue; /* NULL when nothing is queued */
+/** What most streams have none of for most of the time: it comes from the loop's pool, and goes back when it is empty. */
+typedef struct {
+    stream *stream;
     stream_file *file;  /* NULL for none; its bytes count as queued */
     tls_session *tls;   /* NULL for none */
     chunk *unread;      /* received, not consumed; NULL for none */
-    list_node waiting;  /* in net->stalled, lingering or dead */
-    list_node dirty;
+    list_node waiting;  /* in net->stalled or lingering */
     uint32_t since_ms;  /* low bits of the clock: stalled or lingering since */
     int unacknowledged; /* bytes that the system held then, when stalled */
-    bool paused, notify, feed, lost, stalled, ending, lingering, read_closed, is_unix, closed;
+    size_t block_bytes;
+} stream_more;
+
+/** Idle ones are many: what is in here each of them has. */
+struct stream {
+    sink base;
+    union {
+        loop_source source;
+        struct { /* in the source's room for its owner */
+            char in_front[offsetof(loop_source, owners)];
+            bool paused : 1, notify : 1, feed : 1, lost : 1, stalled : 1, ending : 1, lingering : 1, read_closed : 1;
+            bool is_unix : 1, closed : 1, dirty : 1;
+        };
+    };
+    net *net;
+    write_queue *queue; /* NULL when nothing is queued */
+    stream_more *more;  /* NULL for none of it */
 };
 
 /** What a stream's sink does. */

@@ -39,16 +39,18 @@ static int copy_queue(const stream *s, chunk **ret_copy)
 /* What is unread lies in a chunk that is the stream's alone, and can go as it is. 0 or -ENOMEM. */
 static int put_in_front(stream *s, str front)
 {
-    size_t kept = s->unread ? s->unread->len : 0;
+    size_t kept = stream_unread(s) ? s->more->unread->len : 0;
     if (!front.len)
         return 0;
-    chunk *both = chunk_new(&s->net->loop->blocks, front.len + kept);
-    if (!both)
+    chunk *both = stream_more_of(s) ? chunk_new(&s->net->loop->blocks, front.len + kept) : NULL;
+    if (!both) {
+        stream_tidy(s);
         return -ENOMEM;
+    }
     append(both, front.at, front.len);
-    append(both, s->unread ? s->unread->bytes : NULL, kept);
-    stream_unread_free(s);
-    s->unread = both;
+    append(both, kept ? s->more->unread->bytes : NULL, kept);
+    chunk_unref(&s->net->loop->blocks, s->more->unread);
+    s->more->unread = both;
     return 0;
 }
 
@@ -64,23 +66,25 @@ int stream_leave(stream *s, str front, stream_parcel *ret_parcel)
         chunk_unref(&s->net->loop->blocks, queued);
         return -ENOMEM;
     }
-    assert(!s->unread || s->unread->refs == 1);
-    if (s->tls)
-        tls_session_leave(s->tls);
+    assert(!stream_unread(s) || s->more->unread->refs == 1);
+    if (stream_tls(s))
+        tls_session_leave(s->more->tls);
     *ret_parcel = (stream_parcel){
         .fd = s->source.fd,
         .addresses = s->net->addresses,
         .use = s->base.use,
-        .tls = s->tls,
-        .unread = s->unread,
+        .tls = stream_tls(s),
+        .unread = stream_unread(s),
         .queued = queued,
-        .file = s->file,
+        .file = stream_file_of(s),
         .is_unix = s->is_unix,
         .read_closed = s->read_closed,
     };
-    s->tls = NULL;
-    s->unread = NULL;
-    s->file = NULL;
+    if (s->more) {
+        s->more->tls = NULL;
+        s->more->unread = NULL;
+        s->more->file = NULL;
+    }
     stream_unhook(s);
     return 0;
 }
@@ -107,38 +111,41 @@ static int queue_again(stream *s, chunk *queued)
 static int secure_again(stream *s)
 {
     net *n = s->net;
-    if (!s->tls)
+    if (!stream_tls(s))
         return 0;
-    stream_count_queued(s, s->tls->n_plain);
+    stream_count_queued(s, s->more->tls->n_plain);
     if (!n->tls)
         n->tls = tls_buffers_new();
     if (!n->tls)
         return -ENOMEM;
-    tls_session_arrive(s->tls, n->tls);
+    tls_session_arrive(s->more->tls, n->tls);
     return 0;
 }
 
 stream *stream_arrive(net *n, stream_parcel *p)
 {
     stream *s = stream_new(n, p->fd, p->is_unix);
-    if (!s) {
+    if (s && !stream_more_of(s))
+        stream_close(s);
+    if (!s || s->closed) {
         p->fd = -1; /* it is closed */
         stream_parcel_done(p);
         return NULL;
     }
     s->base.use = p->use;
-    s->tls = p->tls;
-    s->unread = p->unread;
+    s->more->tls = p->tls;
+    s->more->unread = p->unread;
     s->read_closed = p->read_closed;
     int error = secure_again(s);
     error = queue_again(s, p->queued) ? -ENOMEM : error;
-    s->file = p->file;
-    stream_count_queued(s, s->file ? s->file->left : 0);
+    s->more->file = p->file;
+    stream_count_queued(s, p->file ? p->file->left : 0);
     if (error) {
         stream_close(s);
         return NULL;
     }
-    s->feed = s->unread || s->read_closed;
+    s->feed = p->unread || s->read_closed;
+    stream_tidy(s);
     stream_mark_dirty(s);
     return s;
 }

@@ -16,6 +16,34 @@ static inline stream *stream_of(sink *s)
 
 /* stream.c */
 
+static inline tls_session *stream_tls(const stream *s)
+{
+    return s->more ? s->more->tls : NULL;
+}
+
+static inline stream_file *stream_file_of(const stream *s)
+{
+    return s->more ? s->more->file : NULL;
+}
+
+static inline chunk *stream_unread(const stream *s)
+{
+    return s->more ? s->more->unread : NULL;
+}
+
+/** What few have, made when there is none. NULL: no memory. */
+stream_more *stream_more_of(stream *s);
+
+/** Gives it back if there is nothing left in it. */
+void stream_tidy(stream *s);
+
+/** Waits in that list from now on, behind all others, and no longer in another. 0 or -ENOMEM. */
+int stream_wait_in(stream *s, list_node *list);
+void stream_stop_waiting(stream *s);
+
+/** Frees what was closed. */
+void stream_free(stream *s);
+
 /** Leaves the loop, with the descriptor as it is; the memory goes at the end of the turn, as the stack may still use it. */
 void stream_unhook(stream *s);
 
@@ -64,6 +92,9 @@ int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length);
 /** It will be flushed, or fed, at the end of the turn. */
 void stream_mark_dirty(stream *s);
 
+/** The same for one that is closed, to be freed then. */
+void stream_join_dirty(stream *s);
+
 /** Sends until all is out or the socket is full. True when bytes went out. */
 bool stream_send(stream *s);
 
@@ -77,8 +108,8 @@ void stream_flush(stream *s);
  * ones behind each other. 0 or -ENOMEM. */
 int stream_settle(stream *s);
 
-/** From now on the peer has net->write_timeout_ms to take something. */
-void stream_wait_for_peer(stream *s);
+/** From now on the peer has net->write_timeout_ms to take something. 0 or -ENOMEM. */
+int stream_wait_for_peer(stream *s);
 
 /** Bytes that the system holds and the peer has not acknowledged. */
 int stream_unacknowledged(const stream *s);

@@ -22,24 +22,25 @@ int stream_secure(stream *s, tls_context *c)
     net *n = s->net;
     if (!n->tls)
         n->tls = tls_buffers_new();
-    if (n->tls)
-        s->tls = tls_session_new(c, n->tls);
-    return s->tls ? 0 : -ENOMEM;
+    if (n->tls && stream_more_of(s))
+        s->more->tls = tls_session_new(c, n->tls);
+    return stream_tls(s) ? 0 : -ENOMEM;
 }
 
 static void free_unsent(stream *s)
 {
-    chunk_unref(&s->net->loop->blocks, s->tls->unsent);
-    s->tls->unsent = NULL;
+    chunk_unref(&s->net->loop->blocks, s->more->tls->unsent);
+    s->more->tls->unsent = NULL;
 }
 
 void stream_tls_free(stream *s)
 {
-    if (!s->tls)
+    if (!stream_tls(s))
         return;
     free_unsent(s);
-    tls_session_free(s->tls);
-    s->tls = NULL;
+    tls_session_free(s->more->tls);
+    s->more->tls = NULL;
+    stream_tidy(s);
 }
 
 static void log_tls(stream *s, weft_log_level level, const char *reason)
@@ -55,7 +56,7 @@ static void log_tls(stream *s, weft_log_level level, const char *reason)
 
 bool stream_tls_silent(const stream *s)
 {
-    return !s->tls->unsent;
+    return !s->more->tls->unsent;
 }
 
 /* What of `plain` bytes is still here when so much of their ciphertext is; not 0 before the last of it has gone. */
@@ -66,8 +67,8 @@ static size_t share_left(size_t plain, size_t left, size_t all)
 
 static void count_plain(stream *s, size_t n_plain)
 {
-    stream_count_gone(s, s->tls->n_plain - n_plain);
-    s->tls->n_plain = n_plain;
+    stream_count_gone(s, s->more->tls->n_plain - n_plain);
+    s->more->tls->n_plain = n_plain;
 }
 
 /* The number of bytes taken, 0 when the socket is full; -1: the connection is lost. */
@@ -96,7 +97,7 @@ static void stall(stream *s, bool progress)
 /* Sends ciphertext that was kept. False when some is left, or the connection is lost. */
 static bool send_unsent(stream *s)
 {
-    tls_session *t = s->tls;
+    tls_session *t = s->more->tls;
     if (!t->unsent)
         return true;
     size_t left = t->unsent->len - t->unsent_at;
@@ -116,7 +117,7 @@ static bool send_unsent(stream *s)
 /* Keeps ciphertext behind what was kept before. */
 static int keep_unsent(stream *s, const char *at, size_t len)
 {
-    tls_session *t = s->tls;
+    tls_session *t = s->more->tls;
     pool *blocks = &s->net->loop->blocks;
     size_t kept = t->unsent ? t->unsent->len - t->unsent_at : 0;
     if (!t->unsent || chunk_room(t->unsent) < len) {
@@ -138,7 +139,7 @@ static int keep_unsent(stream *s, const char *at, size_t len)
 /* Sends the records that were made, of so many bytes of the program. False when some are left, or the connection is lost. */
 static bool send_out(stream *s, size_t plain)
 {
-    buf *out = &s->tls->shared->out;
+    buf *out = &s->more->tls->shared->out;
     size_t len = out->len;
     ssize_t sent = len ? send_some(s, out->at, len) : 0;
     out->len = 0; /* in any case: others use it next */
@@ -150,8 +151,8 @@ static bool send_out(stream *s, size_t plain)
         stream_fail(s, -ENOMEM);
         return false;
     }
-    s->tls->n_plain = share_left(plain, len - (size_t)sent, len);
-    stream_count_queued(s, s->tls->n_plain);
+    s->more->tls->n_plain = share_left(plain, len - (size_t)sent, len);
+    stream_count_queued(s, s->more->tls->n_plain);
     stall(s, sent > 0);
     return false;
 }
@@ -160,7 +161,7 @@ static bool send_out(stream *s, size_t plain)
 static str next_plain(stream *s)
 {
     const write_queue *q = s->queue;
-    char *gathered = s->tls->shared->plain;
+    char *gathered = s->more->tls->shared->plain;
     const span *one = &q->spans[q->first];
     if (one->len >= TLS_RECORD_BYTES || q->n - q->first == 1)
         return (str){one->at, one->len < TLS_RECORD_BYTES ? one->len : TLS_RECORD_BYTES};
@@ -175,9 +176,9 @@ static str next_plain(stream *s)
 
 static int encrypt_queue(stream *s)
 {
-    while (!stream_queue_empty(s) && s->tls->shared->out.len < SEND_BYTES) {
+    while (!stream_queue_empty(s) && s->more->tls->shared->out.len < SEND_BYTES) {
         str plain = next_plain(s);
-        if (tls_session_write(s->tls, plain))
+        if (tls_session_write(s->more->tls, plain))
             return -ENOMEM;
         stream_queue_advance(s, plain.len);
     }
@@ -186,15 +187,15 @@ static int encrypt_queue(stream *s)
 
 static int encrypt_file(stream *s)
 {
-    stream_file *file = s->file;
-    while (file->left && s->tls->shared->out.len < SEND_BYTES) {
+    stream_file *file = stream_file_of(s);
+    while (file->left && s->more->tls->shared->out.len < SEND_BYTES) {
         size_t most = file->left < TLS_RECORD_BYTES ? (size_t)file->left : TLS_RECORD_BYTES;
-        ssize_t n = pread(file->fd, s->tls->shared->plain, most, file->offset);
+        ssize_t n = pread(file->fd, s->more->tls->shared->plain, most, file->offset);
         if (n < 0 && errno == EINTR)
             continue;
         if (n <= 0) /* 0: the file has become shorter than what was announced */
             return n ? -errno : -EIO;
-        if (tls_session_write(s->tls, (str){s->tls->shared->plain, (size_t)n}))
+        if (tls_session_write(s->more->tls, (str){s->more->tls->shared->plain, (size_t)n}))
             return -ENOMEM;
         file->offset += n;
         file->left -= (uint64_t)n;
@@ -210,19 +211,19 @@ static ssize_t encrypt(stream *s)
 {
     size_t before = s->base.queued;
     int error = encrypt_queue(s);
-    if (!error && s->file && stream_queue_empty(s))
+    if (!error && stream_file_of(s) && stream_queue_empty(s))
         error = encrypt_file(s);
     if (error)
         return error;
-    if (s->ending && !s->tls->ended && s->base.queued == 0)
-        tls_session_end(s->tls);
+    if (s->ending && !s->more->tls->ended && s->base.queued == 0)
+        tls_session_end(s->more->tls);
     return (ssize_t)(before - s->base.queued);
 }
 
 /* True when it is to be called again: all that was encrypted went out. */
 static bool send_once(stream *s)
 {
-    tls_session *t = s->tls;
+    tls_session *t = s->more->tls;
     if (!send_unsent(s))
         return false;
     ssize_t plain = t->established ? encrypt(s) : 0;
@@ -237,15 +238,15 @@ static bool send_once(stream *s)
 bool stream_tls_send(stream *s)
 {
     size_t before = s->base.queued, sent = 0;
-    if (s->ending && !s->tls->established) {
+    if (s->ending && !s->more->tls->established) {
         log_tls(s, WEFT_LOG_INFO, "the handshake was not finished");
-        s->tls->shared->out.len = 0;
+        s->more->tls->shared->out.len = 0;
         stream_close(s);
         return false;
     }
     while (send_once(s)) {
         sent = before - s->base.queued;
-        if (s->file && sent >= STREAM_FILE_TURN_BYTES) { /* others get theirs */
+        if (stream_file_of(s) && sent >= STREAM_FILE_TURN_BYTES) { /* others get theirs */
             stall(s, true);
             break;
         }
@@ -259,7 +260,7 @@ bool stream_tls_send(stream *s)
 static void give_up(stream *s, const char *last_words, size_t len)
 {
     const sink_events *events = s->ending ? NULL : s->base.events;
-    if (s->tls->unsent || send_some(s, last_words, len) < 0) {
+    if (s->more->tls->unsent || send_some(s, last_words, len) < 0) {
         stream_fail(s, -EPROTO);
         return;
     }
@@ -276,9 +277,9 @@ static void give_up(stream *s, const char *last_words, size_t len)
 
 static void refuse(stream *s)
 {
-    buf *out = &s->tls->shared->out;
+    buf *out = &s->more->tls->shared->out;
     size_t len = out->len;
-    log_tls(s, WEFT_LOG_INFO, tls_session_words(s->tls));
+    log_tls(s, WEFT_LOG_INFO, tls_session_words(s->more->tls));
     out->len = 0;
     give_up(s, out->at, len);
 }
@@ -287,7 +288,8 @@ static void refuse(stream *s)
 static void cut_short(stream *s)
 {
     log_tls(s, WEFT_LOG_DEBUG,
-            s->tls->established ? "the client ended without close_notify" : "the client left during the handshake");
+            s->more->tls->established ? "the client ended without close_notify"
+                                      : "the client left during the handshake");
     stream_fail(s, -ECONNRESET);
 }
 
@@ -298,7 +300,7 @@ static void end_of_plain(stream *s)
         stream_eof(s);
         return;
     }
-    s->read_closed = s->tls->eof_waits = true;
+    s->read_closed = s->more->tls->eof_waits = true;
     if (stream_watch(s))
         stream_fail(s, -ENOMEM);
 }
@@ -306,7 +308,7 @@ static void end_of_plain(stream *s)
 /* What TLS has to say for what it was given goes out, behind what it has said before. */
 static void answer(stream *s)
 {
-    tls_session *t = s->tls;
+    tls_session *t = s->more->tls;
     buf *out = &t->shared->out;
     if (!s->stalled) {
         stream_flush(s);
@@ -322,7 +324,7 @@ static void answer(stream *s)
 static char *plain_room(stream *s, size_t *ret_kept, size_t *ret_room)
 {
     net *n = s->net;
-    if (!s->paused || s->unread)
+    if (!s->paused || stream_unread(s))
         return stream_receive_room(s, ret_kept, ret_room);
     *ret_kept = 0;
     *ret_room = NET_RECEIVE_BYTES;
@@ -337,21 +339,21 @@ static tls_status decrypt(stream *s)
         size_t kept, room, len;
         char *at = plain_room(s, &kept, &room);
         assert(room > 0);
-        status = tls_session_read(s->tls, at, room, &len);
+        status = tls_session_read(s->more->tls, at, room, &len);
         if (len)
             stream_feed(s, at - kept, kept + len);
     }
-    s->tls->input = (str){NULL, 0};
+    s->more->tls->input = (str){NULL, 0};
     return status;
 }
 
 static void take_records(stream *s, str input)
 {
-    buf *out = &s->tls->shared->out;
-    s->tls->input = input;
+    buf *out = &s->more->tls->shared->out;
+    s->more->tls->input = input;
     tls_status status = decrypt(s);
     if (s->closed || s->lingering) {
-        (void)tls_session_words(s->tls); /* forgets what went wrong behind the end */
+        (void)tls_session_words(s->more->tls); /* forgets what went wrong behind the end */
         out->len = 0;
     } else if (status == TLS_FAILED)
         refuse(s);
@@ -364,12 +366,12 @@ static void take_records(stream *s, str input)
 
 static bool is_tls(const stream *s, const char *at)
 {
-    return s->tls->began || *at == HANDSHAKE_BYTE;
+    return s->more->tls->began || *at == HANDSHAKE_BYTE;
 }
 
 bool stream_tls_receive(stream *s)
 {
-    tls_session *t = s->tls;
+    tls_session *t = s->more->tls;
     char *at = t->shared->received;
     ssize_t received = recv(s->source.fd, at, TLS_RECEIVE_BYTES, 0);
     s->net->n_receives++;

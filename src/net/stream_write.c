@@ -42,19 +42,34 @@ void stream_queue_free(stream *s)
 
 void stream_file_free(stream *s)
 {
-    if (!s->file)
+    stream_file *file = stream_file_of(s);
+    if (!file)
         return;
-    close(s->file->fd);
-    mem_free(s->file);
-    s->file = NULL;
+    close(file->fd);
+    mem_free(file);
+    s->more->file = NULL;
+    stream_tidy(s);
+}
+
+void stream_join_dirty(stream *s)
+{
+    net *n = s->net;
+    if (s->dirty)
+        return;
+    if (n->n_dirty == n->cap_dirty) { /* no stream stands twice in what is behind those that had their turn */
+        n->n_dirty -= n->n_flushed;
+        memmove(n->dirty, n->dirty + n->n_flushed, n->n_dirty * sizeof *n->dirty);
+        n->n_flushed = 0;
+    }
+    s->dirty = true;
+    n->dirty[n->n_dirty++] = s;
+    loop_defer(n->loop, &n->flush);
 }
 
 void stream_mark_dirty(stream *s)
 {
-    if (list_linked(&s->dirty) || s->closed)
-        return;
-    list_append(&s->net->dirty, &s->dirty);
-    loop_defer(s->net->loop, &s->net->flush);
+    if (!s->closed)
+        stream_join_dirty(s);
 }
 
 /* A larger queue, or the first. */
@@ -252,7 +267,7 @@ static int push_piece(stream *s, const sink_piece *piece)
 int stream_write(sink *base, const sink_piece *piece)
 {
     stream *s = stream_of(base);
-    assert(!s->file);
+    assert(!stream_file_of(s));
     if (push_piece(s, piece))
         return -ENOMEM;
     if (s != s->net->reading)
@@ -263,13 +278,14 @@ int stream_write(sink *base, const sink_piece *piece)
 int stream_write_file(sink *base, int fd, uint64_t offset, uint64_t length)
 {
     stream *s = stream_of(base);
-    assert(!s->file);
-    s->file = mem_new(sizeof *s->file);
-    if (!s->file) {
+    assert(!stream_file_of(s));
+    stream_file *file = stream_more_of(s) ? mem_new(sizeof *file) : NULL;
+    if (!file) {
         close(fd);
         return -ENOMEM;
     }
-    *s->file = (stream_file){fd, (off_t)offset, length};
+    *file = (stream_file){fd, (off_t)offset, length};
+    s->more->file = file;
     stream_count_queued(s, (size_t)length);
     if (s != s->net->reading)
         stream_mark_dirty(s);
@@ -375,15 +391,15 @@ int stream_unacknowledged(const stream *s)
 }
 
 /* From now on the peer has net->write_timeout_ms to take something. */
-void stream_wait_for_peer(stream *s)
+int stream_wait_for_peer(stream *s)
 {
     net *n = s->net;
-    list_remove(&s->waiting);
-    list_append(&n->stalled, &s->waiting);
-    s->since_ms = (uint32_t)n->loop->now_ms;
-    s->unacknowledged = stream_unacknowledged(s);
+    if (stream_wait_in(s, &n->stalled))
+        return -ENOMEM;
+    s->more->unacknowledged = stream_unacknowledged(s);
     if (!timer_armed(&n->tick))
         loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
+    return 0;
 }
 
 int stream_stall(stream *s, bool progress)
@@ -392,9 +408,7 @@ int stream_stall(stream *s, bool progress)
     s->stalled = true;
     if ((s->queue && stream_settle(s)) || stream_watch(s))
         return -ENOMEM;
-    if (first || progress)
-        stream_wait_for_peer(s);
-    return 0;
+    return first || progress ? stream_wait_for_peer(s) : 0;
 }
 
 void stream_linger(stream *s)
@@ -405,9 +419,10 @@ void stream_linger(stream *s)
         return;
     }
     s->lingering = true;
-    s->since_ms = (uint32_t)n->loop->now_ms;
-    list_remove(&s->waiting);
-    list_append(&n->lingering, &s->waiting);
+    if (stream_wait_in(s, &n->lingering)) {
+        stream_close(s);
+        return;
+    }
     if (!timer_armed(&n->tick))
         loop_arm(n->loop, &n->tick, NET_TICK_MS, n->tick.fire);
     if (stream_watch(s))
@@ -419,7 +434,7 @@ static void stream_flushed(stream *s)
     bool stalled = s->stalled;
     s->stalled = false;
     stream_queue_free(s);
-    list_remove(&s->waiting);
+    stream_stop_waiting(s);
     if (s->ending)
         stream_linger(s);
     else if (stalled && stream_watch(s))
@@ -473,7 +488,7 @@ static ssize_t send_file_part(int to, stream_file *file, size_t len)
 /* Sends the file without a copy through our memory, at most STREAM_FILE_TURN_BYTES a turn, so that others get theirs. */
 static bool send_file(stream *s)
 {
-    stream_file *file = s->file;
+    stream_file *file = stream_file_of(s);
     uint64_t most = file->left < STREAM_FILE_TURN_BYTES ? file->left : STREAM_FILE_TURN_BYTES, sent = 0;
     while (sent < most) {
         ssize_t n = send_file_part(s->source.fd, file, (size_t)(most - sent));
@@ -500,7 +515,7 @@ static bool send_file(stream *s)
 static bool send_plain(stream *s)
 {
     bool progress = send_queue(s);
-    if (!s->closed && s->file && stream_queue_empty(s))
+    if (!s->closed && stream_file_of(s) && stream_queue_empty(s))
         progress |= send_file(s);
     return progress;
 }
@@ -510,8 +525,9 @@ bool stream_send(stream *s)
 {
     if (s->closed || s->lingering)
         return false;
-    bool progress = s->tls ? stream_tls_send(s) : send_plain(s);
-    if (!s->closed && s->base.queued == 0 && (s->queue || s->stalled || s->ending) && (!s->tls || stream_tls_silent(s)))
+    bool progress = stream_tls(s) ? stream_tls_send(s) : send_plain(s);
+    if (!s->closed && s->base.queued == 0 && (s->queue || s->stalled || s->ending) &&
+        (!stream_tls(s) || stream_tls_silent(s)))
         stream_flushed(s);
     return progress;
 }

@@ -50,6 +50,12 @@ typedef struct {
     bool closed;      /* a close frame was seen: data after it is still decoded, and ignored by the caller */
 } ws_decoder;
 
+/** True between two messages: the decoder might be made anew. */
+static inline bool ws_decoder_is_idle(const ws_decoder *decoder)
+{
+    return decoder->opcode == WS_CONTINUATION && !decoder->frame_left;
+}
+
 void ws_decoder_init(ws_decoder *decoder, ws_role role, uint64_t max_message_bytes);
 
 /** permessage-deflate was agreed on. Before the first frame. */

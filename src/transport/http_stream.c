@@ -1,6 +1,8 @@
 #include "transport/http_stream.h"
 
 #include "base/mem.h"
+#include "loop/deadlines.h"
+#include "net/kept_address.h"
 #include "net/net.h"
 #include "proto/form.h"
 #include "proto/http1_chunk.h"
@@ -11,13 +13,12 @@
 
 enum { MAX_SINCE_BYTES = 255 };
 
-/* It lets its connection go when the peer leaves, so it never outlives the peer. */
+/* It lets its connection go when the peer leaves, so it never outlives the peer. Its deadline is that of keep-alive. */
 typedef struct {
     peer peer;
-    sink *sink;        /* NULL once it is given up */
-    char *address;     /* for `close` and the log, when the connection may be gone; NULL when nobody asks */
-    timer clock;       /* keep-alive */
-    uint32_t wrote_ms; /* low bits of the time of the last write */
+    sink *sink;           /* NULL once it is given up */
+    kept_address address; /* for `close` and the log, when the connection may be gone; none when nobody asks */
+    uint32_t wrote_ms;    /* low bits of the time of the last write */
 } http_stream;
 
 static http_stream *http_stream_of(const peer *p)
@@ -161,23 +162,28 @@ static int put_retry(http_stream *s, uint64_t why)
 
 /* ------------------------------------------------------------------------------------------------------- keep-alive */
 
-static void keep_alive(timer *t)
+static void set_deadline(const http_stream *s, uint32_t after_ms)
 {
-    http_stream *s = CONTAINER(t, http_stream, clock);
+    deadline_set(s->peer.hub->table, s->peer.id, after_ms);
+}
+
+static void keep_alive(peer *p)
+{
+    http_stream *s = http_stream_of(p);
     uint32_t silent_ms = (uint32_t)loop_of(s)->now_ms - s->wrote_ms, limit_ms = kind_of(s)->keep_alive_ms;
     if (silent_ms >= limit_ms && !s->sink->queued && put_text(s, kind_of(s)->encoding->keep_alive)) {
         peer_abort(&s->peer);
         return;
     }
     /* what waits to be taken is no silence: a comment behind it would tell nothing sooner */
-    loop_arm(loop_of(s), t, silent_ms < limit_ms ? limit_ms - silent_ms : limit_ms, keep_alive);
+    set_deadline(s, silent_ms < limit_ms ? limit_ms - silent_ms : limit_ms);
 }
 
 /* ----------------------------------------------------------------------------------------------------------- ending */
 
 static void let_go(http_stream *s)
 {
-    loop_cancel(loop_of(s), &s->clock);
+    deadline_clear(s->peer.hub->table, s->peer.id);
     s->sink = NULL;
 }
 
@@ -208,8 +214,8 @@ static void http_stream_abort(peer *p)
 static bool http_stream_free(peer *p)
 {
     http_stream *s = http_stream_of(p);
-    mem_free(s->address);
-    mem_free(s);
+    kept_address_free(s->address);
+    slabs_put(&loop_of(s)->places, s, peer_bytes(p->ops, p->rules));
     return true;
 }
 
@@ -282,9 +288,7 @@ static void http_stream_about(const peer *p, weft_peer_info *ret_info)
 {
     const http_stream *s = http_stream_of(p);
     ret_info->transport = kind_of(s)->transport;
-    if (s->address)
-        memcpy(ret_info->address, s->address, strlen(s->address) + 1);
-    else if (s->sink)
+    if (!kept_address_put(s->address, ret_info->address) && s->sink)
         s->sink->ops->address(s->sink, ret_info->address, sizeof ret_info->address);
 }
 
@@ -293,7 +297,7 @@ static void http_stream_about(const peer *p, weft_peer_info *ret_info)
         .transport = (name), .bytes = sizeof(http_stream), .send = http_stream_send, .deliver = http_stream_deliver,   \
         .begin = http_stream_begin, .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping,          \
         .close = http_stream_close, .abort = http_stream_abort, .pause = http_stream_pause,                            \
-        .queued = http_stream_queued, .notify = http_stream_notify, .about = http_stream_about,                        \
+        .queued = http_stream_queued, .notify = http_stream_notify, .due = keep_alive, .about = http_stream_about,     \
         .free = http_stream_free,                                                                                      \
     }
 
@@ -304,18 +308,18 @@ static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREA
 static http_stream *http_stream_new(hub *h, const http_stream_kind *kind, str from)
 {
     const peer_ops *ops = kind->transport == WEFT_TRANSPORT_SSE ? &sse_ops : &line_ops;
-    http_stream *s = mem_zero(peer_bytes(ops, &kind->rules));
+    http_stream *s = slabs_get(&h->loop->places, peer_bytes(ops, &kind->rules));
     if (!s)
         return NULL;
-    if (from.at && !(s->peer.text = mem_copy_text(from.at, from.len)))
+    if (from.at && peer_keep_text(&s->peer, from))
         goto fail;
     if (peer_init(&s->peer, h, ops, &kind->rules))
         goto fail;
     return s;
 
 fail:
-    mem_free(s->peer.text);
-    mem_free(s);
+    peer_extra_free(&s->peer);
+    slabs_put(&h->loop->places, s, peer_bytes(ops, &kind->rules));
     return NULL;
 }
 
@@ -342,9 +346,9 @@ static http_answer answer_of(const http_stream_kind *kind)
 /* Without memory the address is left out. */
 static void keep_address(http_stream *s)
 {
-    char text[64];
+    char text[KEPT_ADDRESS_BYTES];
     if (kind_of(s)->rules.close || log_wanted(s->peer.hub->net->log))
-        s->address = mem_copy_text(text, s->sink->ops->address(s->sink, text, sizeof text));
+        s->address = kept_address_new((str){text, s->sink->ops->address(s->sink, text, sizeof text)});
 }
 
 /* The first bytes let a client see at once that the stream is there, whatever stands between. 0 or -ENOMEM. */
@@ -360,7 +364,7 @@ static int start(http_stream *s, sink *taken)
     if (error)
         return error;
     if (kind_of(s)->keep_alive_ms != WEFT_NEVER)
-        loop_arm(loop_of(s), &s->clock, kind_of(s)->keep_alive_ms, keep_alive);
+        set_deadline(s, kind_of(s)->keep_alive_ms);
     taken->ops->rebind(taken);
     return 0;
 }

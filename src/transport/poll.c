@@ -306,15 +306,16 @@ static void poll_is_over(exchange *e)
 static void poll_forget(exchange *e)
 {
     waiting_poll *p = e->held_state;
+    loop *l = p->topic->hub->loop; /* the topic may go when nobody waits */
     topic_stop_waiting(&p->waiter);
-    mem_free(p);
+    slabs_put(&l->places, p, sizeof *p);
 }
 
 static const held_ops waiting_ops = {.forget = poll_forget, .late = poll_is_over, .drain = poll_is_over};
 
 static void wait_for(exchange *e, topic *t, uint32_t wait_ms)
 {
-    waiting_poll *p = mem_new(sizeof *p);
+    waiting_poll *p = slabs_get(&t->hub->loop->places, sizeof *p);
     if (!p) {
         topics_refuse(e, 503, "the server is out of memory");
         return;

@@ -128,8 +128,7 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
         return NULL;
     s->kind = kind;
     s->task.run = answer_task;
-    s->peer.text = from.at ? mem_copy_text(from.at, from.len) : NULL;
-    if ((from.at && !s->peer.text) || session_add(h, &s->session, &s->peer, kind->route))
+    if ((from.at && peer_keep_text(&s->peer, from)) || session_add(h, &s->session, &s->peer, kind->route))
         goto fail;
     if (peer_init(&s->peer, h, &poll_session_ops, &kind->rules))
         goto fail;
@@ -141,7 +140,7 @@ peer *poll_session_new(hub *h, const poll_session_kind *kind, const weft_request
 
 fail:
     session_remove(h, &s->session);
-    mem_free(s->peer.text);
+    peer_extra_free(&s->peer);
     mem_free(s);
     return NULL;
 }
@@ -248,7 +247,7 @@ static void answer_waiting(poll_session *s)
 static void answer_task(loop_task *task)
 {
     poll_session *s = CONTAINER(task, poll_session, task);
-    if (loop_task_queued(&s->peer.task))
+    if (s->peer.marked)
         loop_defer(loop_of(s), task);
     else
         answer_waiting(s);

@@ -117,6 +117,7 @@ struct socketio_socket {
     bool admitted : 1, recovered : 1;
     bool returning : 1; /* other loops were asked whether they know it */
     bool settled : 1;   /* `open` was called, and what it may ask for is gone */
+    bool owes_acks : 1; /* it has left, and those who wait for its acks have yet to be told */
 
     /* There only with recovery: */
     uint64_t logged;             /* the log's offset when it joined */

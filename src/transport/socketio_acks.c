@@ -23,7 +23,8 @@ struct waiting {
  */
 struct socketio_acks {
     loop *loop;
-    loop_task task; /* when the socket has left: tells them */
+    loop_task task;        /* when the socket has left: tells them */
+    socketio_socket *left; /* that one, which stays until they were told */
     weft_peer asker;
     list_node all;
     size_t n, n_buckets; /* buckets: a power of two */
@@ -172,6 +173,7 @@ static void tell_closed(loop_task *task)
         list_remove(node);
         tell(a->loop, a->asker, CONTAINER(node, waiting, order), WEFT_E_CLOSED, NULL);
     }
+    a->left->owes_acks = false;
     acks_free(a);
 }
 
@@ -184,9 +186,7 @@ void socketio_acks_end(socketio_socket *s)
     for (list_node *node = a->all.next; node != &a->all; node = node->next)
         loop_cancel(a->loop, &CONTAINER(node, waiting, order)->clock);
     a->task.run = tell_closed;
+    a->left = s;
+    s->owes_acks = true;
     loop_defer(a->loop, &a->task);
-    if (loop_task_queued(&s->peer.task)) { /* it would call `close` first */
-        loop_undefer(a->loop, &s->peer.task);
-        loop_defer(a->loop, &s->peer.task);
-    }
 }

@@ -282,6 +282,8 @@ static int bridge_gap(peer *p, topic *t, uint64_t next)
     return 0;
 }
 
+static void bridge_turn(peer *p);
+
 /* As few as a topic asks of a subscriber that never lags, and what a drain asks of a connection that is ending. */
 static const peer_ops bridge_ops = {
     .transport = (weft_transport)HUB_CARRIER,
@@ -291,6 +293,7 @@ static const peer_ops bridge_ops = {
     .close = bridge_close,
     .abort = bridge_no_op,
     .notify = bridge_no_op,
+    .turn = bridge_turn,
     .queued = bridge_queued,
 };
 
@@ -334,16 +337,14 @@ static void subscribe_again(timer *clock)
 
 /* The topic is at home on another loop, and what was published there did not get here in time or found no memory: who should have had it loses the connection, and
  * the bridge begins anew. When that loop has ended the application is ending. */
-static void bridge_task(loop_task *task)
+static void bridge_turn(peer *p)
 {
-    socketio_bridge *b = CONTAINER(task, socketio_bridge, peer.task);
+    socketio_bridge *b = bridge_of(p);
     socketio_audience to = whole_room(b);
-    peer *p = &b->peer;
     if (!p->leaving || p->close_code == 1001)
         return;
     p->leaving = false;
-    mem_free(p->text);
-    p->text = NULL;
+    peer_extra_free(p);
     cut_room(b, &to);
     subscribe_again(&b->again);
 }
@@ -353,7 +354,6 @@ static int start(socketio_bridge *b, hub *h)
     b->peer.hub = h;
     b->peer.ops = &bridge_ops;
     b->peer.rules = &b->rules;
-    b->peer.task.run = bridge_task;
     b->peer.id = slots_put(h->table, SLOT_CLOSING, &b->peer);
     if (!b->peer.id)
         return -ENOMEM;
@@ -384,10 +384,9 @@ static void stop(socketio_bridge *b)
     b->started = false;
     hub_unsubscribe_all(h, &b->peer);
     slots_remove(h->table, b->peer.id);
-    loop_undefer(h->loop, &b->peer.task);
+    peer_unmark(&b->peer);
     loop_cancel(h->loop, &b->again);
-    mem_free(b->peer.text);
-    mem_free(b->peer.extra);
+    peer_extra_free(&b->peer);
     b->peer = (peer){0};
 }
 

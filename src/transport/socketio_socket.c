@@ -417,6 +417,15 @@ static void socket_notify(peer *p)
         engineio_notify(&s->client->engine);
 }
 
+/* `close` comes behind what its acks are told. */
+static void socket_turn(peer *p)
+{
+    if (socket_at(p)->owes_acks)
+        peer_mark(p);
+    else
+        peer_turn(p);
+}
+
 static void socket_about(const peer *p, weft_peer_info *ret_info)
 {
     engineio_about(&socket_at(p)->client->engine, ret_info);
@@ -431,7 +440,8 @@ static const weft_request *socket_request(peer *p)
 #define OPS                                                                                                            \
     .transport = WEFT_TRANSPORT_SOCKETIO, .send = socketio_send, .deliver = socketio_deliver, .say = socket_say,       \
     .ping = socket_ping, .close = socket_close, .abort = socket_abort, .pause = socket_pause, .queued = socket_queued, \
-    .notify = socket_notify, .about = socket_about, .request = socket_request, .free = socket_free
+    .notify = socket_notify, .turn = socket_turn, .about = socket_about, .request = socket_request,                    \
+    .free = socket_free
 
 /* What recovery needs stands at the end, and without it is not there. */
 static const peer_ops plain_ops = {OPS, .bytes = offsetof(socketio_socket, logged)};

@@ -1,33 +1,76 @@
 #include "base/mem.h"
+#include "loop/deadlines.h"
 #include "transport/websocket_private.h"
+#include <errno.h>
 
 static const peer_ops websocket_peer_ops, carrier_ops;
 
 /* --------------------------------------------------------------------------------------------------------------- life */
 
-void websocket_free_if_done(websocket *ws)
+static void place_free(websocket *ws, hub *h, const peer_ops *ops, const peer_rules *rules)
 {
-    if (ws->sink || !ws->peer_freed || ws->decoding)
-        return;
-    peer_ended(&ws->peer);
-    websocket_deflate_free(ws->peer.hub, ws->deflate);
-    mem_free(ws->address);
-    mem_free(ws->subprotocol);
-    mem_free(ws);
+    slabs_put(&h->loop->places, ws, peer_bytes(ops, rules));
 }
 
-void websocket_drop_message(websocket *ws)
+static void drop_message(websocket *ws)
 {
-    chunk_unref(websocket_blocks(ws), ws->message);
-    ws->message = NULL;
+    if (!ws->more)
+        return;
+    chunk_unref(websocket_blocks(ws), ws->more->message);
+    ws->more->message = NULL;
+}
+
+static void more_free(websocket *ws)
+{
+    websocket_more *more = ws->more;
+    if (!more)
+        return;
+    drop_message(ws);
+    websocket_deflate_free(ws->peer.hub, more->deflate);
+    ws->more = NULL;
+    pool_put(websocket_blocks(ws), more, more->block_bytes);
+}
+
+void websocket_free_if_done(websocket *ws)
+{
+    if (ws->sink || !(ws->peer.own_flags & WEBSOCKET_PEER_FREED) || ws->peer.own_flags & WEBSOCKET_DECODING)
+        return;
+    peer_ended(&ws->peer);
+    more_free(ws);
+    kept_address_free(ws->address);
+    place_free(ws, ws->peer.hub, ws->peer.ops, ws->peer.rules);
+}
+
+void websocket_new_decoder(const websocket *ws, ws_decoder *ret_decoder)
+{
+    ws_decoder_init(ret_decoder, WS_SERVER, websocket_route_of(ws)->options.max_message_bytes);
+}
+
+websocket_more *websocket_more_of(websocket *ws)
+{
+    size_t block_bytes;
+    if (ws->more)
+        return ws->more;
+    websocket_more *more = pool_get(websocket_blocks(ws), sizeof *more, &block_bytes);
+    if (!more)
+        return NULL;
+    *more = (websocket_more){.block_bytes = block_bytes};
+    websocket_new_decoder(ws, &more->decoder);
+    return ws->more = more;
+}
+
+void websocket_tidy(websocket *ws)
+{
+    const websocket_more *more = ws->more;
+    if (more && ws_decoder_is_idle(&more->decoder) && !more->message && !more->deflate && !more->pinged_us &&
+        (!more->reply_bytes || !ws->sink->queued))
+        more_free(ws);
 }
 
 void websocket_let_go(websocket *ws)
 {
-    loop_cancel(websocket_loop(ws), &ws->clock);
-    websocket_drop_message(ws);
-    websocket_deflate_free(ws->peer.hub, ws->deflate);
-    ws->deflate = NULL;
+    deadline_clear(ws->peer.hub->table, ws->peer.id);
+    more_free(ws);
     ws->sink = NULL;
     websocket_free_if_done(ws);
 }
@@ -44,33 +87,58 @@ static void cut_connection(websocket *ws)
     websocket_let_go(ws);
 }
 
+/* 0 or -ENOMEM. */
+static int keep_subprotocol(websocket *ws, const websocket_route *route, str name)
+{
+    const char *const *known = route->options.subprotocols;
+    for (uint8_t i = 0; known && known[i] && i < SUBPROTOCOL_OF_ITS_OWN - 1; i++) {
+        if (str_equal(str_from(known[i]), name)) {
+            ws->peer.own_number = (uint8_t)(i + 1);
+            return 0;
+        }
+    }
+    ws->peer.own_number = SUBPROTOCOL_OF_ITS_OWN;
+    if (!peer_extra_of(&ws->peer))
+        return -ENOMEM;
+    ws->peer.extra->subprotocol = mem_copy_text(name.at, name.len);
+    return ws->peer.extra->subprotocol ? 0 : -ENOMEM;
+}
+
+static const char *subprotocol_of(const websocket *ws)
+{
+    if (ws->peer.own_number != SUBPROTOCOL_OF_ITS_OWN)
+        return ws->peer.own_number ? websocket_route_of(ws)->options.subprotocols[ws->peer.own_number - 1] : NULL;
+    return ws->peer.extra ? ws->peer.extra->subprotocol : NULL;
+}
+
 websocket *websocket_new(hub *h, const websocket_route *route, str subprotocol)
 {
     const peer_ops *ops = route->rules.carrier ? &carrier_ops : &websocket_peer_ops;
-    websocket *ws = mem_zero(peer_bytes(ops, &route->rules));
+    websocket *ws = slabs_get(&h->loop->places, peer_bytes(ops, &route->rules));
     if (!ws)
         return NULL;
-    ws->route = route;
-    if (subprotocol.len && !(ws->subprotocol = mem_copy_text(subprotocol.at, subprotocol.len)))
-        goto fail;
-    ws_decoder_init(&ws->decoder, WS_SERVER, route->options.max_message_bytes);
-    if (peer_init(&ws->peer, h, ops, &route->rules))
-        goto fail;
+    if (subprotocol.len && keep_subprotocol(ws, route, subprotocol)) {
+        peer_extra_free(&ws->peer);
+        place_free(ws, h, ops, &route->rules);
+        return NULL;
+    }
+    if (peer_init(&ws->peer, h, ops, &route->rules)) {
+        place_free(ws, h, ops, &route->rules);
+        return NULL;
+    }
     return ws;
-
-fail:
-    mem_free(ws->subprotocol);
-    mem_free(ws);
-    return NULL;
 }
 
 const ws_deflate *websocket_agree(websocket *ws, const ws_deflate_offer *offer)
 {
-    ws->deflate = websocket_deflate_new(ws->peer.hub, &ws->route->options, offer);
-    if (!ws->deflate)
+    websocket_deflate *agreed = websocket_deflate_new(ws->peer.hub, &websocket_route_of(ws)->options, offer);
+    if (!agreed || !websocket_more_of(ws)) {
+        websocket_deflate_free(ws->peer.hub, agreed);
         return NULL;
-    ws_decoder_allow_deflate(&ws->decoder);
-    return &ws->deflate->agreed;
+    }
+    ws->more->deflate = agreed;
+    ws_decoder_allow_deflate(&ws->more->decoder);
+    return &agreed->agreed;
 }
 
 void websocket_discard(websocket *ws)
@@ -109,26 +177,30 @@ void websocket_fail(websocket *ws, int code, const char *reason)
     }
     ws->peer.hub->limit = count_limit(ws, code);
     peer_leave(&ws->peer, code, str_from(reason));
-    websocket_close_now(ws, code, ws->route->bare_closes ? (str){NULL, 0} : str_from(reason));
+    websocket_close_now(ws, code, websocket_route_of(ws)->bare_closes ? (str){NULL, 0} : str_from(reason));
 }
 
-static void closing_too_long(timer *t)
+static void closing_too_long(websocket *ws)
 {
-    websocket *ws = CONTAINER(t, websocket, clock);
     peer_reached(&ws->peer, LIMIT_CLOSE_TIMEOUT);
     cut_connection(ws);
+}
+
+static void set_deadline(const websocket *ws, uint32_t after_ms)
+{
+    deadline_set(ws->peer.hub->table, ws->peer.id, after_ms);
 }
 
 /* The program closes: our frame goes out, and the peer's is awaited. */
 static void websocket_close(peer *p, int code, str reason)
 {
     websocket *ws = websocket_of(p);
-    websocket_drop_message(ws);
+    drop_message(ws);
     if (websocket_put_close(ws, code, reason)) {
         websocket_end(ws);
         return;
     }
-    loop_arm(websocket_loop(ws), &ws->clock, ws->route->options.close_timeout_ms, closing_too_long);
+    set_deadline(ws, websocket_route_of(ws)->options.close_timeout_ms);
     if (p->stop_reading)
         ws->sink->ops->pause(ws->sink, false);
 }
@@ -142,47 +214,54 @@ static bool websocket_free(peer *p)
 {
     websocket *ws = websocket_of(p);
     bool ended = !ws->sink;
-    ws->peer_freed = true;
+    ws->peer.own_flags |= WEBSOCKET_PEER_FREED;
     websocket_free_if_done(ws);
     return ended;
 }
 
 /* --------------------------------------------------------------------------------------------------------- keep-alive */
 
-static void keep_alive(timer *t)
+static void keep_alive(websocket *ws)
 {
-    websocket *ws = CONTAINER(t, websocket, clock);
-    const weft_websocket_options *o = &ws->route->options;
+    const weft_websocket_options *o = &websocket_route_of(ws)->options;
     if (ws->peer.stop_reading) { /* nothing is heard from one that nobody listens to */
         ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
-        ws->awaiting_pong = false;
+        ws->peer.own_flags &= (uint8_t)~WEBSOCKET_AWAITS_PONG;
     }
     uint32_t idle_ms = (uint32_t)websocket_loop(ws)->now_ms - ws->heard_ms;
-    if (ws->awaiting_pong && idle_ms >= o->ping_interval_ms && o->ping_timeout_ms != WEFT_NEVER) {
+    if (ws->peer.own_flags & WEBSOCKET_AWAITS_PONG && idle_ms >= o->ping_interval_ms &&
+        o->ping_timeout_ms != WEFT_NEVER) {
         ws->peer.hub->limit = limit_count(&ws->peer.hub->net->limits, LIMIT_PING_TIMEOUT);
         peer_leave(&ws->peer, WS_CODE_ABNORMAL, STR("ping timeout"));
         cut_connection(ws);
         return;
     }
     if (idle_ms < o->ping_interval_ms) {
-        loop_arm(websocket_loop(ws), t, o->ping_interval_ms - idle_ms, keep_alive);
+        set_deadline(ws, o->ping_interval_ms - idle_ms);
         return;
     }
-    ws->awaiting_pong = ws->own_ping = true;
+    ws->peer.own_flags |= WEBSOCKET_AWAITS_PONG | WEBSOCKET_OWN_PING;
     ws->own_ping_us = (uint32_t)loop_clock_us();
     if (websocket_put_frame(ws, WS_PING, STR("")))
         peer_abort(&ws->peer);
     else
-        loop_arm(websocket_loop(ws), t, o->ping_timeout_ms != WEFT_NEVER ? o->ping_timeout_ms : o->ping_interval_ms,
-                 keep_alive);
+        set_deadline(ws, o->ping_timeout_ms != WEFT_NEVER ? o->ping_timeout_ms : o->ping_interval_ms);
+}
+
+static void websocket_due(peer *p)
+{
+    if (p->leaving)
+        closing_too_long(websocket_of(p));
+    else
+        keep_alive(websocket_of(p));
 }
 
 /* Without memory the address is left out. */
 static void keep_address(websocket *ws)
 {
-    char text[64];
-    if (ws->route->rules.close || log_wanted(ws->peer.hub->net->log))
-        ws->address = mem_copy_text(text, ws->sink->ops->address(ws->sink, text, sizeof text));
+    char text[KEPT_ADDRESS_BYTES];
+    if (ws->peer.rules->close || log_wanted(ws->peer.hub->net->log))
+        ws->address = kept_address_new((str){text, ws->sink->ops->address(ws->sink, text, sizeof text)});
 }
 
 void websocket_start(websocket *ws, sink *s)
@@ -192,9 +271,10 @@ void websocket_start(websocket *ws, sink *s)
     peer_keep_subject(&ws->peer, s);
     ws->heard_ms = (uint32_t)websocket_loop(ws)->now_ms;
     sink_bind(s, &websocket_events, ws);
-    if (ws->route->options.ping_interval_ms != WEFT_NEVER)
-        loop_arm(websocket_loop(ws), &ws->clock, ws->route->options.ping_interval_ms, keep_alive);
-    if (ws->deflate && ws->deflate->over_budget)
+    uint32_t ping_interval_ms = websocket_route_of(ws)->options.ping_interval_ms;
+    if (ping_interval_ms != WEFT_NEVER)
+        set_deadline(ws, ping_interval_ms);
+    if (websocket_deflate_of(ws) && ws->more->deflate->over_budget)
         peer_reached(&ws->peer, LIMIT_DEFLATE_BUDGET);
     s->ops->rebind(s);
 }
@@ -223,14 +303,11 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
 {
     const websocket *ws = websocket_of(p);
     ret_info->transport = WEFT_TRANSPORT_WEBSOCKET;
-    if (ws->address)
-        memcpy(ret_info->address, ws->address, strlen(ws->address) + 1);
-    else if (ws->sink)
+    if (!kept_address_put(ws->address, ret_info->address) && ws->sink)
         ws->sink->ops->address(ws->sink, ret_info->address, sizeof ret_info->address);
-    if (ws->subprotocol) {
-        size_t len = strnlen(ws->subprotocol, sizeof ret_info->subprotocol - 1);
-        memcpy(ret_info->subprotocol, ws->subprotocol, len);
-    }
+    const char *subprotocol = subprotocol_of(ws);
+    if (subprotocol)
+        memcpy(ret_info->subprotocol, subprotocol, strnlen(subprotocol, sizeof ret_info->subprotocol - 1));
 }
 
 #define OPS_COUNTED_AS(number)                                                                                         \
@@ -238,7 +315,7 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
         .transport = (weft_transport)(number), .bytes = sizeof(websocket), .send = websocket_send,                     \
         .deliver = websocket_deliver, .gap = websocket_gap, .say = websocket_say, .ping = websocket_ping,              \
         .close = websocket_close, .abort = websocket_abort, .pause = websocket_pause, .queued = websocket_queued,      \
-        .notify = websocket_notify, .about = websocket_about, .free = websocket_free,                                  \
+        .notify = websocket_notify, .due = websocket_due, .about = websocket_about, .free = websocket_free,            \
     }
 
 static const peer_ops websocket_peer_ops = OPS_COUNTED_AS(WEFT_TRANSPORT_WEBSOCKET);

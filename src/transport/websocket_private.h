@@ -5,35 +5,58 @@
 #ifndef WEFT_TRANSPORT_WEBSOCKET_PRIVATE_H
 #define WEFT_TRANSPORT_WEBSOCKET_PRIVATE_H
 
+#include "net/kept_address.h"
 #include "net/net.h"
 #include "proto/ws_decoder.h"
 #include "transport/websocket_deflate.h"
 #include "transport/websocket_route.h"
 
-/* A connection outlives its peer while the closing handshake is under way, and a peer its connection until `close` has been called. */
-struct websocket {
-    peer peer;
-    const websocket_route *route;
-    sink *sink; /* NULL once it is given up */
-    ws_decoder decoder;
-    websocket_deflate *deflate; /* NULL: not agreed on */
+/* What most connections have none of for most of the time. */
+typedef struct {
+    ws_decoder decoder;         /* as it stands inside a message; between two it is as good as new */
     chunk *message;             /* being collected; NULL between messages, and for those that come in one piece */
-    timer clock;                /* keep-alive; when closing, the deadline */
-    uint32_t heard_ms;          /* low bits of the time of the last byte */
+    websocket_deflate *deflate; /* NULL: not agreed on */
+    uint64_t pinged_us;         /* the latest weft_ping() that has no answer; 0: there is none */
+    size_t block_bytes;         /* for the pool */
     uint32_t reply_bytes;       /* unsent answers to pings, at most */
-    uint64_t pinged_us;         /* the latest weft_ping() */
-    char *address;              /* for `close` and the log, when the connection may be gone; NULL when nobody asks */
-    char *subprotocol;          /* NULL when none was agreed */
-    uint32_t own_ping_us;       /* low bits of the time of our own latest ping */
-    bool awaiting_pong;         /* of our own ping: nothing was heard since */
-    bool own_ping;              /* the next empty pong is its answer, which the program did not ask for */
-    bool peer_freed;
-    bool decoding; /* websocket_data() is on the stack */
+} websocket_more;
+
+/** peer.own_flags */
+enum {
+    WEBSOCKET_AWAITS_PONG = 1, /* of our own ping: nothing was heard since */
+    WEBSOCKET_OWN_PING = 2,    /* the next empty pong is its answer, which the program did not ask for */
+    WEBSOCKET_PEER_FREED = 4,
+    WEBSOCKET_DECODING = 8, /* websocket_data() is on the stack */
+};
+
+/** peer.own_number: its subprotocol, of which 1 is the route's first; 0: none. */
+enum { SUBPROTOCOL_OF_ITS_OWN = UINT8_MAX }; /* in peer.extra */
+
+/* A connection outlives its peer while the closing handshake is under way, and a peer its connection until `close` has been called. Its deadline is that of
+ * keep-alive; when closing, of that. */
+struct websocket {
+    peer peer;            /* its rules are the route's: websocket_route_of() */
+    sink *sink;           /* NULL once it is given up */
+    websocket_more *more; /* NULL for none of it */
+    kept_address address; /* for `close` and the log, when the connection may be gone; none when nobody asks */
+    uint32_t heard_ms;    /* low bits of the time of the last byte */
+    uint32_t own_ping_us; /* low bits of the time of our own latest ping */
 };
 
 static inline websocket *websocket_of(const peer *p)
 {
     return CONTAINER((uintptr_t)p, websocket, peer);
+}
+
+static inline const websocket_route *websocket_route_of(const websocket *ws)
+{
+    return CONTAINER((uintptr_t)ws->peer.rules, const websocket_route, rules);
+}
+
+/* NULL: compression is not agreed on. */
+static inline websocket_deflate *websocket_deflate_of(const websocket *ws)
+{
+    return ws->more ? ws->more->deflate : NULL;
 }
 
 static inline loop *websocket_loop(const websocket *ws)
@@ -51,8 +74,14 @@ static inline pool *websocket_blocks(const websocket *ws)
 /** Frees it when neither its connection nor its peer is left, and it is not on the stack. */
 void websocket_free_if_done(websocket *ws);
 
-/** Forgets the message being collected. */
-void websocket_drop_message(websocket *ws);
+/** What few have, made when there is none. NULL: no memory. */
+websocket_more *websocket_more_of(websocket *ws);
+
+/** Gives it back if there is nothing left in it. It has its connection. */
+void websocket_tidy(websocket *ws);
+
+/** A decoder between two messages. */
+void websocket_new_decoder(const websocket *ws, ws_decoder *ret_decoder);
 
 /** The connection is no longer ours. */
 void websocket_let_go(websocket *ws);

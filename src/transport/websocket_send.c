@@ -51,13 +51,13 @@ static int write_compressed(websocket *ws, const websocket_frame *frame)
 
 static bool worth_compressing(const websocket *ws, size_t len)
 {
-    return ws->deflate && len >= ws->route->options.deflate_min_bytes;
+    return websocket_deflate_of(ws) && len >= websocket_route_of(ws)->options.deflate_min_bytes;
 }
 
 static __attribute__((noinline)) int put_compressed(websocket *ws, ws_opcode opcode, str payload)
 {
     websocket_frame frame;
-    if (websocket_deflate_frame(ws->peer.hub, ws->deflate, opcode, payload, &frame))
+    if (websocket_deflate_frame(ws->peer.hub, ws->more->deflate, opcode, payload, &frame))
         return write_compressed(ws, &frame);
     return websocket_put_frame(ws, opcode, payload);
 }
@@ -80,7 +80,7 @@ int websocket_say(peer *p, str text)
 /* A message outside any topic, where messages have an encoding. */
 static RARE int send_encoded(websocket *ws, const weft_message *message)
 {
-    const encoding *as = ws->route->encoding;
+    const encoding *as = websocket_route_of(ws)->encoding;
     message_text text = {.event = message->event, .data = message->data, .kind = message->kind};
     chunk *payload = chunk_new(websocket_blocks(ws), as->len(&text));
     if (!payload)
@@ -98,7 +98,7 @@ static ws_opcode opcode_of(weft_kind kind)
 
 int websocket_send(peer *p, const weft_message *message)
 {
-    if (websocket_of(p)->route->encoding)
+    if (websocket_route_of(websocket_of(p))->encoding)
         return send_encoded(websocket_of(p), message);
     return put_message(websocket_of(p), opcode_of(message->kind), message->data);
 }
@@ -138,7 +138,8 @@ static void put_header_in_front(char *payload, size_t len)
 /* In the topic's hands; its payload begins WS_MAX_HEADER_BYTES into it. NULL: no memory. */
 static chunk *encoded_image(websocket *ws, topic *t, uint64_t offset)
 {
-    const encoding_frame frame = {ws->route->encoding, ws->route->format, WS_MAX_HEADER_BYTES, 0, put_header_in_front};
+    const encoding_frame frame = {websocket_route_of(ws)->encoding, websocket_route_of(ws)->format, WS_MAX_HEADER_BYTES,
+                                  0, put_header_in_front};
     return encoding_image(t, offset, &frame);
 }
 
@@ -164,7 +165,7 @@ static int deliver_encoded(websocket *ws, topic *t, uint64_t offset)
         return -ENOMEM;
     str payload = {plain->bytes + WS_MAX_HEADER_BYTES, plain->len - WS_MAX_HEADER_BYTES};
     if (worth_compressing(ws, payload.len))
-        image = websocket_deflate_image(ws->deflate, t, offset, ws->route->format, WS_TEXT, payload);
+        image = websocket_deflate_image(ws->more->deflate, t, offset, websocket_route_of(ws)->format, WS_TEXT, payload);
     return image ? write_image(ws, image) : write_encoded(ws, plain);
 }
 
@@ -173,7 +174,8 @@ static chunk *deflated_image(websocket *ws, topic *t, uint64_t offset)
     const blob *body = topic_message_at(t, offset)->body;
     if (!worth_compressing(ws, body->data_len))
         return NULL;
-    return websocket_deflate_image(ws->deflate, t, offset, WIRE_WEBSOCKET, opcode_of(body->kind), blob_data(body));
+    return websocket_deflate_image(ws->more->deflate, t, offset, WIRE_WEBSOCKET, opcode_of(body->kind),
+                                   blob_data(body));
 }
 
 static chunk *plain_image(websocket *ws, topic *t, uint64_t offset)
@@ -190,9 +192,9 @@ static chunk *plain_image(websocket *ws, topic *t, uint64_t offset)
 int websocket_deliver(peer *p, topic *t, uint64_t offset)
 {
     websocket *ws = websocket_of(p);
-    if (ws->route->encoding)
+    if (websocket_route_of(ws)->encoding)
         return deliver_encoded(ws, t, offset);
-    chunk *image = ws->deflate ? deflated_image(ws, t, offset) : NULL;
+    chunk *image = ws->more ? deflated_image(ws, t, offset) : NULL;
     if (!image)
         image = plain_image(ws, t, offset);
     return image ? write_image(ws, image) : -ENOMEM;
@@ -235,7 +237,8 @@ int websocket_send_image(peer *p, bool binary, chunk *image, size_t at)
     str payload = {image->bytes + at, image->len - at};
     ws_opcode opcode = binary ? WS_BINARY : WS_TEXT;
     websocket_frame frame;
-    if (worth_compressing(ws, payload.len) && websocket_deflate_frame(p->hub, ws->deflate, opcode, payload, &frame))
+    if (worth_compressing(ws, payload.len) &&
+        websocket_deflate_frame(p->hub, ws->more->deflate, opcode, payload, &frame))
         return write_compressed(ws, &frame);
     const char *head = header_in_front(image->bytes + at, opcode, payload.len);
     sink_piece piece = {.body = {head, (size_t)(image->bytes + image->len - head)}, .owner = image};
@@ -249,9 +252,10 @@ int websocket_gap(peer *p, topic *t, uint64_t next)
     websocket *ws = websocket_of(p);
     char id[CURSOR_BYTES];
     buf text = {0};
-    if (!ws->route->encoding || !ws->route->encoding->gap)
+    if (!websocket_route_of(ws)->encoding || !websocket_route_of(ws)->encoding->gap)
         return 0;
-    int error = ws->route->encoding->gap(&text, topic_name(t), (str){id, cursor_put(topic_cursor_before(t, next), id)});
+    int error = websocket_route_of(ws)->encoding->gap(&text, topic_name(t),
+                                                      (str){id, cursor_put(topic_cursor_before(t, next), id)});
     if (!error)
         error = websocket_say(p, buf_str(&text));
     buf_done(&text);
@@ -261,7 +265,9 @@ int websocket_gap(peer *p, topic *t, uint64_t next)
 int websocket_ping(peer *p, str payload)
 {
     websocket *ws = websocket_of(p);
-    ws->pinged_us = loop_clock_us();
+    if (!websocket_more_of(ws))
+        return -ENOMEM;
+    ws->more->pinged_us = loop_clock_us();
     return websocket_put_frame(ws, WS_PING, payload);
 }
 

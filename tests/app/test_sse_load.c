@@ -208,7 +208,7 @@ static void sse__gives_up_who_takes_nothing(void **state)
     int fd = fall_behind(&(weft_topic_options){.ring_messages = SLOW_MESSAGES, .slow = WEFT_SLOW_LATEST});
     list_node *node = list_first(&app->workers->net.stalled);
     assert_non_null(node);
-    CONTAINER(node, stream, waiting)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    CONTAINER(node, stream_more, waiting)->since_ms -= NET_WRITE_TIMEOUT_MS;
     CLIENT_UNTIL(strstr(events, "close:"));
     assert_string_equal(look(), "close:1006:write timeout ");
     close(fd);

@@ -6,7 +6,8 @@
 
 static slots the_table;
 static pool the_pool;
-static const exchange_home the_home = {&the_table, &the_pool};
+static slabs the_slabs;
+static const exchange_home the_home = {&the_table, &the_pool, &the_slabs};
 
 static int start(void **state)
 {
@@ -20,6 +21,8 @@ static int stop(void **state)
     (void)state;
     slots_done(&the_table);
     pool_done(&the_pool);
+    slabs_trim(&the_slabs);
+    assert_int_equal(the_slabs.n_pages, 0);
     return 0;
 }
 
@@ -95,15 +98,16 @@ static void exchange__refusal_has_the_standard_text(void **state)
 static void exchange__new_without_memory(void **state)
 {
     (void)state;
-    for (uint64_t n = 1; n <= 2; n++) {
+    for (uint64_t n = 1; n <= 3; n++) {
         slots table;
         assert_int_equal(slots_init(&table, 0), 0);
-        pool blocks = {0};
+        slabs places = {0};
         mem_fail_from(n);
-        assert_null(exchange_new(&(exchange_home){&table, &blocks}, &carrier, NULL));
+        assert_null(exchange_new(&(exchange_home){&table, &the_pool, &places}, &carrier, NULL));
         mem_fail_from(0);
         slots_done(&table);
-        pool_done(&blocks);
+        slabs_trim(&places);
+        assert_int_equal(places.n_pages, 0);
     }
 }
 

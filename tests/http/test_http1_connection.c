@@ -493,7 +493,7 @@ static void http1__stops_reading_while_too_much_is_pipelined(void **state)
         turn();
     }
     assert_true(c->stream->paused);
-    assert_true(c->stream->unread->len < 2 * HTTP1_MAX_HEAD_BYTES);
+    assert_true(c->stream->more->unread->len < 2 * HTTP1_MAX_HEAD_BYTES);
     check_happened("GET /later;");
     answer(exchange_waiting(0), 200, STR("000000"));
     turn();

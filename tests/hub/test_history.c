@@ -679,6 +679,8 @@ static void hub__ends_with_whatever_is_due(void **state)
     assert_true(list_empty(&stage.hub.waking) && list_empty(&stage.hub.unfinished) && list_empty(&stage.hub.idle));
     assert_int_equal(hub_init(&stage.hub, &stage.net, &stage.table, NULL, &stage.first_rule), 0);
     stage.hub.n_peers = 1;
+    a->line->peer.marked = false; /* which the hub before would have seen to */
+    peer_mark(&a->line->peer);
     later(10 * TOPIC_LINGER_MS);
     assert_log(a->told, "close:1006: ");
 }

@@ -35,9 +35,9 @@ static void look_at_since(client *c, const char *what)
 {
     const peer *p = &c->line->peer;
     if (strcmp(what, "open") == 0)
-        assert_string_equal(p->text, "5f1d07a3c2be-42");
+        assert_string_equal(peer_text(p), "5f1d07a3c2be-42");
     else
-        assert_null(p->text);
+        assert_null(peer_text(p));
 }
 
 /* Kept for `open`, and for no longer; a peer that never gets there lets go of it as well. */
@@ -46,8 +46,8 @@ static void peer__has_the_cursor_that_it_came_with_in_open(void **state)
     (void)state;
     client *a = client_new(&usual_rules), *b = client_new(&usual_rules);
     a->act = look_at_since;
-    a->line->peer.text = mem_copy_text("5f1d07a3c2be-42", 15);
-    b->line->peer.text = mem_copy_text("5f1d07a3c2be-42", 15);
+    assert_int_equal(peer_keep_text(&a->line->peer, STR("5f1d07a3c2be-42")), 0);
+    assert_int_equal(peer_keep_text(&b->line->peer, STR("5f1d07a3c2be-42")), 0);
     receive(a, "hello");
     cut(b);
     turn();
@@ -386,11 +386,10 @@ static void peer__whose_connection_stays_is_known_as_closing(void **state)
 static void peer__whose_connection_can_have_no_handle_is_cut(void **state)
 {
     (void)state;
-    client *last = NULL;
     stage.table.first_generation = UINT32_MAX; /* each slot is used once */
-    for (int i = 0; i < 64; i++)
-        last = guest();
-    assert_int_equal(stage.table.n, stage.table.cap);
+    client *last = guest();
+    while (stage.table.n < stage.table.cap)
+        assert_true(slots_put(&stage.table, SLOT_EXCHANGE, last));
     last->stays = true;
     hang_up(last, 1000, "");
     mem_fail_from(1);
@@ -591,6 +590,59 @@ static void peer__is_read_when_no_reason_against_it_is_left(void **state)
 
 /* ---- memory ---- */
 
+/* ------------------------------------------------------------------------------------------------------------ counting */
+
+static void assert_counted(const client *c, uint64_t messages_in, uint64_t messages_out, uint64_t bytes_in,
+                           uint64_t bytes_out)
+{
+    peer_counts n = peer_counted(&c->line->peer);
+    assert_int_equal(n.messages_in, messages_in);
+    assert_int_equal(n.messages_out, messages_out);
+    assert_int_equal(n.bytes_in, bytes_in);
+    assert_int_equal(n.bytes_out, bytes_out);
+}
+
+static void peer__counts_beyond_what_it_has_room_for(void **state)
+{
+    (void)state;
+    const uint64_t most = UINT32_MAX;
+    client *c = guest();
+    peer *p = &c->line->peer;
+    peer_count_in(p, UINT32_MAX);
+    peer_count_out(p, 7);
+    assert_null(p->extra);
+    assert_counted(c, 1, 1, most, 7);
+    peer_count_in(p, 0);
+    assert_counted(c, 2, 1, most, 7);
+    peer_count_in(p, 1);
+    assert_counted(c, 3, 1, most + 1, 7);
+    peer_count_in(p, 5 * most);
+    peer_count_out(p, 5 * most);
+    assert_counted(c, 4, 2, 6 * most + 1, 7 + 5 * most);
+    p->messages_in = p->messages_out = UINT32_MAX;
+    peer_count_in(p, 1);
+    peer_count_out(p, 1);
+    peer_count_out(p, 1);
+    assert_counted(c, 5 + most, 4 + most, 6 * most + 2, 9 + 5 * most);
+}
+
+/* What is then not counted is what did not fit. */
+static void peer__counts_what_it_can_without_memory(void **state)
+{
+    (void)state;
+    client *c = guest();
+    peer *p = &c->line->peer;
+    peer_count_in(p, UINT32_MAX);
+    for (uint64_t n = 1; n <= 2; n++) {
+        mem_fail_from(n);
+        peer_count_in(p, 1);
+        mem_fail_from(0);
+        assert_counted(c, 1, 0, UINT32_MAX, 0);
+    }
+    peer_count_in(p, 1);
+    assert_counted(c, 2, 0, 1ull << 32, 0);
+}
+
 /* Two clients, topics, full queues, timers and ends, of which any may find no memory. */
 static void visit(client *a, client *b)
 {
@@ -675,6 +727,8 @@ int main(void)
         CASE(peer__is_told_no_drain_that_it_did_not_wait_for),
         CASE(peer__is_told_drain_each_time),
         CASE(peer__is_read_when_no_reason_against_it_is_left),
+        CASE(peer__counts_beyond_what_it_has_room_for),
+        CASE(peer__counts_what_it_can_without_memory),
         cmocka_unit_test(peer__survives_any_failed_allocation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

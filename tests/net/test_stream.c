@@ -1,4 +1,4 @@
-#include "net/stream.h"
+#include "net/stream_private.h"
 #include "support/check.h"
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -389,7 +389,7 @@ static void stream__keeps_what_the_owner_does_not_consume(void **state)
     peer_puts(o, "one\ntw");
     turn();
     assert_string_equal(o->got, "one\n");
-    assert_non_null(stream_under(o)->unread);
+    assert_non_null(stream_under(o)->more->unread);
     peer_puts(o, "o");
     turn();
     assert_string_equal(o->got, "one\n");
@@ -399,7 +399,7 @@ static void stream__keeps_what_the_owner_does_not_consume(void **state)
     peer_puts(o, "\n");
     turn();
     assert_string_equal(o->got, "one\ntwo\nthree\nfour\n");
-    assert_null(stream_under(o)->unread); /* an idle connection owns no buffer */
+    assert_null(stream_under(o)->more); /* an idle connection owns no buffer */
 }
 
 static void stream__feeds_again_at_once_after_progress(void **state)
@@ -461,7 +461,7 @@ static void stream__keeps_a_rest_of_any_size(void **state)
         assert_int_equal(send(o->peer, scratch, len, 0), len);
         o->data = refuse_all;
         turn();
-        assert_int_equal(stream_under(o)->unread->len, sent - o->out);
+        assert_int_equal(stream_under(o)->more->unread->len, sent - o->out);
         o->data = take_all_but_half;
         stream_under(o)->base.ops->rebind(o->sink);
         o->n_events = 0;
@@ -1102,7 +1102,7 @@ static void stall(owner *o)
             put_pattern(o, 200 * 1000);
         assert_int_equal(loop_step(&the_loop, 5), 0);
     }
-    assert_true(list_linked(&stream_under(o)->waiting));
+    assert_true(list_linked(&stream_under(o)->more->waiting));
 }
 
 static void stream__writes_of_a_full_socket_wait_without_a_system_call(void **state)
@@ -1227,12 +1227,12 @@ static void stream__a_peer_that_takes_nothing_is_given_up(void **state)
     owner *o = &owners[0];
     assert_int_equal(open_unix(o), 0);
     stall(o);
-    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS - 100;
+    stream_under(o)->more->since_ms -= NET_WRITE_TIMEOUT_MS - 100;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_string_equal(o->events, "");
     assert_true(timer_armed(&the_net.tick));
-    stream_under(o)->since_ms -= 101;
+    stream_under(o)->more->since_ms -= 101;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_string_equal(o->events, "g");
@@ -1247,7 +1247,7 @@ static void stream__progress_puts_the_write_timeout_off(void **state)
     assert_int_equal(open_unix(o), 0);
     stall(o);
     put_pattern(o, 200 * 1000);
-    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    stream_under(o)->more->since_ms -= NET_WRITE_TIMEOUT_MS;
     size_t queued = o->sink->queued;
     while (o->sink->queued == queued) {
         o->in += peer_reads(o, scratch, 1000);
@@ -1266,7 +1266,7 @@ static void stream__the_longest_stalled_is_given_up_first(void **state)
     assert_int_equal(open_unix(&owners[1]), 0);
     stall(&owners[0]);
     stall(&owners[1]);
-    stream_under(&owners[0])->since_ms -= NET_WRITE_TIMEOUT_MS;
+    stream_under(&owners[0])->more->since_ms -= NET_WRITE_TIMEOUT_MS;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_string_equal(owners[0].events, "g");
@@ -1504,7 +1504,7 @@ static void stream__a_peer_that_takes_nothing_of_a_file_is_given_up(void **state
     turn();
     turn();
     size_t n_descriptors = count_descriptors();
-    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    stream_under(o)->more->since_ms -= NET_WRITE_TIMEOUT_MS;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_string_equal(o->events, "g");
@@ -1532,7 +1532,7 @@ static void stream__a_file_without_memory_is_closed(void **state)
 
 static void look_at_the_stalled(const owner *o)
 {
-    stream_under(o)->since_ms -= NET_WRITE_TIMEOUT_MS;
+    stream_under(o)->more->since_ms -= NET_WRITE_TIMEOUT_MS;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
 }
@@ -1549,13 +1549,13 @@ static void stream__a_slow_reader_is_known_by_what_it_takes(void **state)
     }
     size_t queued = o->sink->queued;
     for (int i = 0; i < 3; i++) {
-        int held = stream_under(o)->unacknowledged;
+        int held = stream_under(o)->more->unacknowledged;
         assert_int_equal(recv(o->peer, scratch, 8000, MSG_DONTWAIT), 8000);
         look_at_the_stalled(o);
         assert_string_equal(o->events, "");
         assert_int_equal(o->sink->queued, queued); /* nothing could be written */
-        assert_in_range(stream_under(o)->unacknowledged, 1, held - 8000);
-        assert_true((uint32_t)the_loop.now_ms - stream_under(o)->since_ms < NET_WRITE_TIMEOUT_MS);
+        assert_in_range(stream_under(o)->more->unacknowledged, 1, held - 8000);
+        assert_true((uint32_t)the_loop.now_ms - stream_under(o)->more->since_ms < NET_WRITE_TIMEOUT_MS);
     }
     look_at_the_stalled(o);
     assert_string_equal(o->events, "g");
@@ -1723,7 +1723,7 @@ static void stream__end_sends_everything_and_awaits_the_peers_end(void **state)
     shutdown(o->peer, SHUT_WR);
     closes_before_it_is_cut();
     assert_string_equal(o->events, "");
-    assert_true(list_empty(&the_net.lingering) && list_empty(&the_net.dead));
+    assert_true(list_empty(&the_net.lingering) && !the_net.n_dirty);
 }
 
 static void stream__end_drops_what_is_unread_and_yet_to_come(void **state)
@@ -1738,7 +1738,7 @@ static void stream__end_drops_what_is_unread_and_yet_to_come(void **state)
     peer_puts(o, "ne\n");
     const stream *s = stream_under(o);
     end(o);
-    assert_null(s->unread);
+    assert_null(stream_unread(s));
     peer_gets(o, "answer");
     peer_gets_end(o);
     assert_string_equal(o->got, "one\n");
@@ -1810,12 +1810,12 @@ static void stream__a_lingering_end_is_cut_in_time(void **state)
     turn();
     peer_gets_end(o);
     assert_true(timer_armed(&the_net.tick));
-    s->since_ms -= NET_LINGER_MS - 500;
+    s->more->since_ms -= NET_LINGER_MS - 500;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_int_equal(the_net.n_streams, 1);
     assert_true(timer_armed(&the_net.tick));
-    s->since_ms -= 500;
+    s->more->since_ms -= 500;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_int_equal(the_net.n_streams, 0);
@@ -1832,7 +1832,7 @@ static void stream__end_while_stalled_keeps_the_write_timeout(void **state)
     stream *s = stream_under(o);
     end(o);
     turn();
-    s->since_ms -= NET_WRITE_TIMEOUT_MS;
+    s->more->since_ms -= NET_WRITE_TIMEOUT_MS;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_int_equal(the_net.n_streams, 0);
@@ -1974,7 +1974,7 @@ static void stream__ended_or_aborted_over_unread_bytes_is_told_nothing_more(void
     for (size_t i = 0; i < 2; i++)
         pause_reading(&owners[i], false);
     turn();
-    assert_null(ended->unread); /* lingers without it */
+    assert_null(stream_unread(ended)); /* lingers without it */
     turn();
     for (size_t i = 0; i < 2; i++)
         assert_string_equal(owners[i].events, "dd");

@@ -181,7 +181,7 @@ static void shake_hands(void)
         turn();
         read_back();
     }
-    assert_true(SSL_is_init_finished(c.ssl) && the_stream()->tls->established);
+    assert_true(SSL_is_init_finished(c.ssl) && the_stream()->more->tls->established);
 }
 
 static void open_both(void)
@@ -449,7 +449,7 @@ static void move__takes_along_a_file(void **state)
     move();
     client_reads(MANY_BYTES);
     assert_memory_equal(c.back.at, many(), MANY_BYTES);
-    assert_null(the_stream()->file);
+    assert_null(stream_file_of(the_stream()));
 }
 
 /* ---- ends ---- */

@@ -236,7 +236,7 @@ static void connect_both(owner *o)
     open_both(o);
     assert_true(client_handshake(o));
     turn();
-    assert_true(stream_under(o)->tls->established);
+    assert_true(stream_under(o)->more->tls->established);
 }
 
 static void client_puts(owner *o, const char *text)
@@ -781,7 +781,7 @@ static void tls__keeps_what_the_owner_does_not_consume(void **state)
     client_puts(one, "ee\n");
     turn();
     got(one, "one\ntwo\nthree\n");
-    assert_null(stream_under(one)->unread);
+    assert_null(stream_unread(stream_under(one)));
 }
 
 static void tls__hands_over_all_records_of_a_receive_at_once(void **state)
@@ -944,9 +944,9 @@ static void tls__echoes_all_sizes(void **state)
         echo_of(one, sizes[i]);
     turn();
     assert_int_equal(one->sink->queued, 0);
-    assert_null(stream_under(one)->tls->unsent);
+    assert_null(stream_under(one)->more->tls->unsent);
     assert_null(stream_under(one)->queue);
-    assert_null(stream_under(one)->unread);
+    assert_null(stream_unread(stream_under(one)));
 }
 
 static void shrink(const owner *o)
@@ -986,7 +986,7 @@ static void tls__a_full_socket_keeps_the_rest_in_order(void **state)
     turn();
     assert_int_equal(one->sink->queued, 0);
     assert_false(stream_under(one)->stalled);
-    assert_null(stream_under(one)->tls->unsent);
+    assert_null(stream_under(one)->more->tls->unsent);
     put_text(one, "go on");
     client_gets(one, "go on");
 }
@@ -1015,7 +1015,7 @@ static void tls__a_peer_that_takes_nothing_is_given_up(void **state)
     (void)state;
     connect_both(one);
     stall(one, 300000);
-    stream_under(one)->since_ms -= NET_WRITE_TIMEOUT_MS + 1;
+    stream_under(one)->more->since_ms -= NET_WRITE_TIMEOUT_MS + 1;
     loop_arm(&the_loop, &the_net.tick, 0, the_net.tick.fire);
     turn();
     assert_string_equal(one->events, "g");
@@ -1044,8 +1044,8 @@ static void tls__hoards_no_answers_of_its_own(void **state)
         SSL_do_handshake(one->ssl);
         client_push(one, 0);
         turn();
-        if (one->sink && stream_under(one)->tls->unsent)
-            assert_true(stream_under(one)->tls->unsent->cap < 400 * 1024);
+        if (one->sink && stream_under(one)->more->tls->unsent)
+            assert_true(stream_under(one)->more->tls->unsent->cap < 400 * 1024);
     }
 }
 

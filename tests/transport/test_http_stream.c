@@ -185,7 +185,7 @@ static int start_stage(void **state)
     n_rebinds = 0;
     n_writes_left = -1;
     no_head = false;
-    home = (exchange_home){&table, &the_loop.blocks};
+    home = (exchange_home){&table, &the_loop.blocks, &the_loop.places};
     return loop_init(&the_loop, NULL) || net_init(&the_net, &the_loop, NULL) || slots_init(&table, the_loop.index) ||
            hub_init(&the_hub, &the_net, &table, NULL, &no_rules);
 }

@@ -23,7 +23,8 @@ static int send_text(peer *p, const char *text)
 static void on_open(weft_peer who)
 {
     latest_id = who.id;
-    happened("open%s%s;", latest_peer()->text ? " " : "", latest_peer()->text ? latest_peer()->text : "");
+    const char *from = peer_text(latest_peer());
+    happened("open%s%s;", from ? " " : "", from ? from : "");
     if (greeting)
         send_text(latest_peer(), greeting);
 }

@@ -79,24 +79,29 @@ static void answer(uint64_t id, const char *args)
     socketio_acks_take(&the_socket, id, &(weft_socketio_event){.args = str_from(args)});
 }
 
-/* ---- a socket that has begun to leave calls `close` in its task ---- */
+/* ---- `close` is called for those that leave ---- */
 
-static void close_task(loop_task *task)
+/* As that of a real one. */
+static void turn_of(peer *p)
 {
-    (void)task;
-    put_down("socket", "close");
+    if (the_socket.owes_acks)
+        peer_mark(p);
+    else
+        put_down("socket", "close");
 }
+
+static const peer_ops few_ops = {.turn = turn_of};
 
 static void socket_init(socketio_socket *s, uint64_t id)
 {
-    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .task.run = close_task}};
+    *s = (socketio_socket){.nsp = &the_namespace, .peer = {.id = id, .hub = &the_hub, .ops = &few_ops}};
 }
 
 static int start(void **state)
 {
     (void)state;
     assert_int_equal(loop_init(&the_loop, NULL), 0);
-    the_hub = (hub){.loop = &the_loop};
+    the_hub = (hub){.loop = &the_loop, .marked_task.run = peers_task};
     the_namespace = (socketio_namespace){.hub = &the_hub};
     socket_init(&the_socket, 7);
     socket_init(&other, 8);
@@ -275,11 +280,11 @@ static void end__comes_before_close(void **state)
     (void)state;
     ask("a", 0);
     socketio_acks_end(&the_socket);
-    loop_defer(&the_loop, &the_socket.peer.task);
+    peer_mark(&the_socket.peer);
     turn();
     assert_heard("a:closed socket:close ");
     ask("b", 0);
-    loop_defer(&the_loop, &the_socket.peer.task); /* its task waits for another reason, or peer_leave() came first */
+    peer_mark(&the_socket.peer); /* it is marked for another reason, or peer_leave() came first */
     socketio_acks_end(&the_socket);
     turn();
     assert_heard("b:closed socket:close ");
