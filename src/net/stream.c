@@ -167,7 +167,7 @@ void stream_feed(stream *s, char *at, size_t len)
         progress = stream_send(s);
     else if (s->queue && stream_settle(s))
         stream_fail(s, -ENOMEM);
-    if ((len || s->unread) && !s->closed && keep_unread(s, at, len))
+    if ((len || stream_unread(s)) && !s->closed && keep_unread(s, at, len))
         stream_fail(s, -ENOMEM);
     if (progress)
         stream_tell_sent(s);

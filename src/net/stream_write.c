@@ -193,7 +193,7 @@ static int push_small(stream *s, str head, str body)
 char *stream_append(sink *base, size_t len)
 {
     stream *s = stream_of(base);
-    assert(!s->file && len <= SINK_APPEND_BYTES);
+    assert(!stream_file_of(s) && len <= SINK_APPEND_BYTES);
     char *at = small_room(s, len);
     if (at && s != s->net->reading)
         stream_mark_dirty(s);

@@ -1,13 +1,17 @@
 #include "proto/ws_handshake.h"
 
 #include "base/base64.h"
-#include "base/sha1.h"
 
 #include <errno.h>
+#include <openssl/evp.h>
+#include <stdatomic.h>
 
 #define GUID "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
-enum { GUID_LEN = sizeof GUID - 1 };
+enum {
+    GUID_LEN = sizeof GUID - 1,
+    SHA1_BYTES = 20,
+};
 
 /* ------------------------------------------------------------------------------------------------- the client's request */
 
@@ -147,16 +151,35 @@ bool ws_subprotocol_offered(const http1_head *head, const char *at, str name)
 
 /* ----------------------------------------------------------------------------------------------------------- the answer */
 
+/* SHA-1 as OpenSSL's provider implements it, fetched once: a look-up by name for each handshake would cost more than the digest.
+ * A failed fetch (no memory) is tried again by the next handshake. NULL when there is none. */
+static const EVP_MD *sha1(void)
+{
+    static _Atomic(EVP_MD *) fetched;
+    EVP_MD *known = atomic_load_explicit(&fetched, memory_order_acquire); /* partner: the exchange below */
+
+    if (known)
+        return known;
+    EVP_MD *mine = EVP_MD_fetch(NULL, "SHA1", NULL);
+    if (!mine || atomic_compare_exchange_strong_explicit(&fetched, &known, mine, memory_order_acq_rel,
+                                                         memory_order_acquire)) /* partner: the load above */
+        return mine;
+    EVP_MD_free(mine);
+    return known;
+}
+
 int ws_accept_value(str key, char ret_value[WS_ACCEPT_LEN])
 {
     char text[WS_KEY_LEN + GUID_LEN];
-    uint8_t digest[SHA1_BYTES];
+    unsigned char digest[SHA1_BYTES];
+    const EVP_MD *md = sha1();
 
-    if (key.len != WS_KEY_LEN)
+    if (key.len != WS_KEY_LEN || !md)
         return WEFT_E_INVALID;
     memcpy(text, key.at, WS_KEY_LEN);
     memcpy(text + WS_KEY_LEN, GUID, GUID_LEN);
-    sha1(text, sizeof text, digest);
+    if (EVP_Digest(text, sizeof text, digest, NULL, md, NULL) != 1)
+        return WEFT_E_INVALID;
     base64_encode(digest, sizeof digest, ret_value);
     return 0;
 }

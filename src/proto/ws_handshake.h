@@ -34,7 +34,8 @@ bool ws_handshake_wanted(const http1_head *head, const char *at);
  */
 void ws_handshake_read(const http1_head *head, const char *at, ws_handshake *ret_handshake);
 
-/** base64(SHA-1(key + GUID)), without a NUL. 0, or WEFT_E_INVALID when the key is not WS_KEY_LEN long. */
+/** base64(SHA-1(key + GUID)), without a NUL. 0, or WEFT_E_INVALID when the key is not WS_KEY_LEN long or the digest fails. Any
+ * thread. */
 int ws_accept_value(str key, char ret_value[WS_ACCEPT_LEN]);
 
 /** True when the client offers this subprotocol (case-sensitive) in any Sec-WebSocket-Protocol field. */
