@@ -104,6 +104,7 @@ void *slabs_get(slabs *s, size_t bytes)
     if (!p)
         return NULL;
     void *place = take(p, size_bytes(index));
+    s->used_bytes += size_bytes(index);
     if (p->n_used == p->n_all)
         leave(&s->with_room[index], p);
     return memset(place, 0, bytes);
@@ -124,6 +125,7 @@ void slabs_put(slabs *s, void *place, size_t bytes)
     freed->next = p->free;
     p->free = freed;
     p->n_used--;
+    s->used_bytes -= size_bytes(index);
     if (!p->n_used && p->ring.next != &p->ring)
         page_free(s, index, p);
 }

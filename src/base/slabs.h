@@ -21,6 +21,7 @@ enum {
 typedef struct {
     list_node *with_room[SLABS_MOST_BYTES / SLABS_STEP_BYTES]; /* pages of each size, in a ring */
     size_t n_pages;
+    size_t used_bytes; /* of places in use */
 } slabs;
 
 /** Zeroed memory. NULL: there is none. */

@@ -33,6 +33,7 @@ static int stop(void **state)
         slabs_put(&all, places[i], sizes[i]);
     slabs_trim(&all);
     assert_int_equal(all.n_pages, 0);
+    assert_int_equal(all.used_bytes, 0);
     return 0;
 }
 
@@ -98,6 +99,7 @@ static void slabs__need_little_more_than_the_places(void **state)
     size_t each = SLABS_PAGE_BYTES / 88;
     assert_int_equal(all.n_pages, (N_PLACES + each - 1) / each);
     assert_int_equal(mem_count() - before, all.n_pages);
+    assert_int_equal(all.used_bytes, N_PLACES * 88);
     assert_true(places[1] - places[0] == 88);
 }
 

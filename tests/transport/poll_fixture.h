@@ -8,6 +8,7 @@
 #include "http/fixture.h"
 #include "hub/topic.h"
 #include "transport/poll.h"
+#include "support/heap.h"
 #include <malloc.h>
 #include <time.h>
 
@@ -41,8 +42,7 @@ static inline size_t live_bytes(void)
 #ifdef OWN_MALLOC
     return __sanitizer_get_current_allocated_bytes();
 #else
-    struct mallinfo2 info = mallinfo2();
-    return info.uordblks + info.hblkhd;
+    return heap_bytes(&the_loop.places);
 #endif
 }
 

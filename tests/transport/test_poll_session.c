@@ -918,5 +918,6 @@ int main(void)
         SESSION_TEST(poll_session__costs_little),
         SESSION_TEST(poll_session__loses_and_repeats_nothing),
     };
+    heap_begin();
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
