@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/texts.h"
+#include "proto/ws_handshake.h"
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -228,6 +229,7 @@ static int start(weft *app)
         return 0; /* a call that comes too late is told at the end: clients are served until then */
     if (app->error)
         return app->error;
+    ws_handshake_prepare();
     for (app_listener *one = app->listeners; one; one = one->next) {
         int error = listener_start(&one->base, one->server->net, arrivals_accepted, app);
         if (error)

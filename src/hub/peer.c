@@ -337,17 +337,19 @@ static void open_serve_drain(peer *p)
     }
 }
 
-void peer_turn(peer *p)
+/* What peer_mark() says. The peer may be gone afterwards. */
+static void peer_turn(peer *p)
 {
     p->marked = true; /* so that it is in no queue when it is freed */
     p->again = false;
     open_serve_drain(p);
-    if (p->leaving) {
+    bool waits = p->leaving && p->ops->close_waits && p->ops->close_waits(p);
+    if (p->leaving && !waits) {
         peer_finish(p);
         return;
     }
     p->marked = false;
-    if (p->again)
+    if (p->again || waits)
         peer_mark(p);
 }
 

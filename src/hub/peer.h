@@ -56,7 +56,10 @@ typedef struct {
     size_t (*queued)(const peer *p);
     void (*notify)(peer *p); /* call peer_sent() when queued bytes have gone out */
     void (*turn)(peer *p);   /* Optional: what is done for one that was marked, in place of what peer_mark() says */
-    void (*due)(peer *p);    /* Optional: its deadline has come (loop/deadlines.h) */
+    bool (*close_waits)(
+        const peer *
+            p); /* Optional: true while something is still to be told before `close` is, in a later round of this turn */
+    void (*due)(peer *p);                                   /* Optional: its deadline has come (loop/deadlines.h) */
     void (*about)(const peer *p, weft_peer_info *ret_info); /* all but the counters */
     const weft_request *(*request)(peer *p);                /* Optional: that it is here by, as weft_peer_request() */
     bool (*free)(peer *p); /* after `close`; false: it lives on until its connection has ended,
@@ -174,9 +177,6 @@ void peer_unmark(peer *p);
 
 /** The task of hub->marked: a turn of each. */
 void peers_task(loop_task *task);
-
-/** One of those, without peer_ops.turn: what peer_mark() says. The peer may be gone afterwards. */
-void peer_turn(peer *p);
 
 /** Remembers a text for as long as peer_extra.text says, in place of another. 0 or -ENOMEM: then it has none. */
 int peer_keep_text(peer *p, str text);

@@ -168,6 +168,11 @@ static const EVP_MD *sha1(void)
     return known;
 }
 
+void ws_handshake_prepare(void)
+{
+    sha1();
+}
+
 int ws_accept_value(str key, char ret_value[WS_ACCEPT_LEN])
 {
     char text[WS_KEY_LEN + GUID_LEN];

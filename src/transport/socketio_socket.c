@@ -417,13 +417,10 @@ static void socket_notify(peer *p)
         engineio_notify(&s->client->engine);
 }
 
-/* `close` comes behind what its acks are told. */
-static void socket_turn(peer *p)
+/* For those who wait for its acks. */
+static bool socket_close_waits(const peer *p)
 {
-    if (socket_at(p)->owes_acks)
-        peer_mark(p);
-    else
-        peer_turn(p);
+    return socket_at(p)->owes_acks;
 }
 
 static void socket_about(const peer *p, weft_peer_info *ret_info)
@@ -440,7 +437,7 @@ static const weft_request *socket_request(peer *p)
 #define OPS                                                                                                            \
     .transport = WEFT_TRANSPORT_SOCKETIO, .send = socketio_send, .deliver = socketio_deliver, .say = socket_say,       \
     .ping = socket_ping, .close = socket_close, .abort = socket_abort, .pause = socket_pause, .queued = socket_queued, \
-    .notify = socket_notify, .turn = socket_turn, .about = socket_about, .request = socket_request,                    \
+    .notify = socket_notify, .close_waits = socket_close_waits, .about = socket_about, .request = socket_request,      \
     .free = socket_free
 
 /* What recovery needs stands at the end, and without it is not there. */

@@ -1,7 +1,7 @@
 /* Each allocation of the loop fails in turn, and all after it, while a client goes through everything: that client may be lost, nobody else. */
 #include "app/app.h"
 #include "app/fixture.h"
-#include "net/stream.h"
+#include "app/spare_memory.h"
 
 enum { LARGE_BYTES = 1 << 20, PIECE_BYTES = 30000 };
 
@@ -136,10 +136,7 @@ static void memory__fails_nobody_but_the_client_that_needs_it(void **state)
 
 static void close_without_memory(void)
 {
-    net *n = &app->workers->net;
-    pool_put(&app->workers->loop.blocks, n->spare, n->spare ? n->spare->block_bytes : 0);
-    n->spare = NULL;
-    pool_done(&app->workers->loop.blocks);
+    forget_spare_memory(app);
     mem_fail_from(1);
     weft_close(latest, 1000, "no memory for this");
     mem_fail_from(0);

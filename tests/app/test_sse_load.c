@@ -1,8 +1,8 @@
 /* SSE and streams under load: slow readers, clients that are cut at every stage, no memory, large messages, thousands
  * of clients. */
 #include "app/app.h"
+#include "app/spare_memory.h"
 #include "app/stream_client.h"
-#include "net/stream.h"
 #include "support/heap.h"
 #include <sys/resource.h>
 
@@ -488,7 +488,7 @@ static void sse__fails_nobody_but_the_client_that_needs_memory(void **state)
 
 static void close_without_memory(void)
 {
-    pool_done(&app->workers->loop.blocks);
+    forget_spare_memory(app);
     mem_fail_from(1);
     weft_close(latest, 1001, "no memory for this");
     mem_fail_from(0);
