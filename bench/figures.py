@@ -2,8 +2,9 @@
 
 The ratio of two servers is the median of the rounds' own ratios. Half the distance between their quartiles is the spread.
 For n rounds of normal noise the median is then known to 1.86 x spread / sqrt(n), one standard error, and the medians of
-two runs of n rounds differ by more than 2 x sqrt(2) of that in one run of twenty: `repeats_within`. That is what has to
-stay under REPEATS_WITHIN, so more rounds help, and a row that promises less than that is too noisy to be judged.
+two runs of n rounds differ by more than 2 x sqrt(2) of that in one run of twenty. The spread of few rounds is a guess
+itself, for which 1 + 4 / n is added: `repeats_within`. That is what has to stay under REPEATS_WITHIN, so more rounds help,
+and a row that promises less than that is too noisy to be judged.
 """
 import dataclasses
 import math
@@ -22,7 +23,7 @@ class Ratio:
     @property
     def repeats_within(self):
         """What another run's median stays within, as a part of this one, 19 times of 20."""
-        return 2 * math.sqrt(2) * 1.86 * self.spread / math.sqrt(self.n_rounds)
+        return 2 * math.sqrt(2) * 1.86 * (1 + 4 / self.n_rounds) * self.spread / math.sqrt(self.n_rounds)
 
     @property
     def noisy(self):
@@ -64,5 +65,5 @@ def summary(n_rows, n_noisy):
     if not n_noisy:
         return f'{n_rows} rows; another run should give ratios within {REPEATS_WITHIN:.0%} of these'
     if n_noisy * 5 > n_rows:
-        return f'too noisy: {n_noisy} of {n_rows} rows; this machine was busy with other things'
+        return f'too noisy: {n_noisy} of {n_rows} rows; it takes a quieter machine, or more rounds (--minutes)'
     return f'{n_noisy} of {n_rows} rows too noisy; another run should give ratios within {REPEATS_WITHIN:.0%} of the others'

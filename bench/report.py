@@ -126,7 +126,7 @@ How they were taken:
 - Over loopback: the server on core {how['server_core']}, the generator (`bench/wsload.c`) on core {how['load_core']}. A server with two loops has two cores; where there are no three, both loops run on the one, so that only their cost shows and not what they gain.
 - The unit is messages or deliveries divided by the CPU time of the server's process, so that it holds where the generator is the bottleneck. Of memory (resident, of the server's process) and of CPU time less is better.
 - A round went through all regimes before the next began. The servers of a regime ran in turn, each started anew, {how['seconds']:g} s of measurement each (1 MiB: 1 s at least, 16 in flight: 0.6 s at least), in {how['rounds']} rounds, or more as below, or 3 where time was short. A figure is the median of the rounds; a ratio, ours to theirs, is the median of the rounds' own ratios.
-- ± is what the median of another run should stay within, 19 times of 20, by the spread of the rounds' ratios: 2√2 · 1.86 · half their interquartile range / √rounds. Where that was more than {figures.REPEATS_WITHIN:.0%}, more rounds were taken while there was time; where it still is, a goal within ± counts as `too noisy` to judge and one beyond it as `yes, noisy` or `no, noisy`.
+- ± is what the median of another run should stay within, 19 times of 20, by the spread of the rounds' ratios: 2√2 · 1.86 · (1 + 4 / rounds) · half their interquartile range / √rounds. Where that was more than {figures.REPEATS_WITHIN:.0%}, more rounds were taken while there was time; where it still is, a goal within ± counts as `too noisy` to judge and one beyond it as `yes, noisy` or `no, noisy`.
 
 This run: {figures.summary(len(judged), sum(row['noisy'] for row in judged))}.
 

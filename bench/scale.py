@@ -44,7 +44,7 @@ class Schedule:
 SCHEDULES = [
     Schedule(most=20_000, heartbeat_s=2, quiet_s=5, broadcasts=10, period_s=0.25, limit_s=20),
     Schedule(most=200_000, heartbeat_s=5, quiet_s=8, broadcasts=4, period_s=1.5, limit_s=50),
-    Schedule(most=10_000_000, heartbeat_s=25, quiet_s=25, broadcasts=2, period_s=12, limit_s=170),
+    Schedule(most=10_000_000, heartbeat_s=25, quiet_s=25, broadcasts=2, period_s=15, limit_s=175),
 ]
 
 

@@ -32,7 +32,7 @@ COLUMNS = [
     ('failures', 'failures', 8, lambda row: f'{row["failures"]:,.0f}'),
     ('a second', 'connected a second', 8, lambda row: number(row['connects_per_second'])),
     ('RSS B', 'RSS', 7, lambda row: number(row['rss_bytes'])),
-    ('PSS B', 'PSS', 7, lambda row: number(row['pss_bytes'])),
+    ('PSS B', 'PSS', 7, lambda row: number(row['pss_bytes'] or None)),
     ('kernel B', 'kernel', 8, lambda row: number(row['kernel_bytes'])),
     ('every', 'heartbeat every', 5, lambda row: f'{row["heartbeat_s"]:g} s'),
     ('us each', 'CPU each', 7, lambda row: number(row['heartbeat_us'], 1)),
@@ -102,7 +102,7 @@ How they were taken:
 
 - WebSockets over loopback, uncompressed, to `weft-conformance broadcast`, in one process with one loop as far as its descriptors go (`ulimit -Hn`, at most 20,000), then in as many as it takes, each on a port of its own. `weft bench idle` is the other end, with as many processes, from several source addresses. Servers and generator share all cores.
 - Each server had 16 connections and a broadcast before, so that what it needs but once is not counted.
-- `RSS` and `PSS` are bytes a connection that the server processes have more at the end than before the first connection. `kernel` is what the slabs and socket buffers of the whole machine have grown by, a connection: both of its ends are in it, and whatever else the machine did meanwhile, which shows in the small sizes.
+- `RSS` and `PSS` are bytes a connection that the server processes have more at the end than before the first connection. What libraries take counts for less in PSS once the generator has them too, so that it falls short in the small sizes, and may be nothing (`-`). `kernel` is what the slabs and socket buffers of the whole machine have grown by, a connection: both of its ends are in it, and whatever else the machine did meanwhile, which shows in the small sizes.
 - First nothing happens but heartbeats: a ping of the server to each connection `every` so many seconds, and a pong. `CPU each` is CPU time of the servers then, a heartbeat, in µs, and `server CPU` what that comes to at this interval, of one CPU. (25 s is what Weft does unless told.)
 - Then messages of 100 B go out by the clock, one connection a server process sending it to all others there, at the same moment. `p50` and `p99` are the time until a connection has it, over all connections and broadcasts, `last` until the last one has it, in the slowest broadcast.
 - `failures` are connections lost or not made, and messages lost, altered, doubled or out of order.
@@ -133,18 +133,21 @@ def gnuplot(rows, plot, file):
     drawn = ', \\\n    '.join(f'$curve{n} with linespoints lw 2 pt 7 ps 0.7 lc rgb "{colour}" title "{name}"'
                              for n, (name, colour, _) in enumerate(curves))
     axes = 'x' if plot == 'scale-cpu' else 'xy'
+    sizes = sorted({x for _, _, points in curves for x, _ in points} or {1})
     return f"""set terminal svg noenhanced size 640,360 font "sans-serif,12"
 set output "{file}"
 set logscale {axes}
-set xrange [700:1400000]
+set xrange [{sizes[0] * 0.7:g}:{sizes[-1] * 1.4:g}]
 {'set yrange [0:*]' if axes == 'x' else ''}
-set xtics ("1,000" 1000, "5,000" 5000, "15,000" 15000, "100,000" 100000, "1,000,000" 1000000)
+set xtics ({', '.join(f'"{n:,}" {n}' for n in sizes)})
+set format y "%.0f"
+set rmargin 6
 set xlabel "connections" tc rgb "{GREY}"
 set ylabel "{unit}" tc rgb "{GREY}"
 set border 3 lc rgb "{GREY}"
 set grid ytics lc rgb "{GREY}" lw 0.3
 set tics nomirror tc rgb "{GREY}"
-set key left top tc rgb "{GREY}"
+{f'set key left top tc rgb "{GREY}"' if len(curves) > 1 else 'unset key'}
 set offsets graph 0, graph 0, graph 0.1, 0
 {data}
 plot {drawn}

@@ -35,16 +35,16 @@ class Noise(unittest.TestCase):
         self.assertFalse(found.noisy)
 
     def test_another_run_stays_within_what_the_spread_says(self):
-        # 2 x sqrt(2) x 1.86 x 0.01 / sqrt(4)
-        self.assertAlmostEqual(figures.Ratio(1, 0.01, 4).repeats_within, 0.0263044)
+        # 2 x sqrt(2) x 1.86 x (1 + 4 / 4) x 0.01 / sqrt(4)
+        self.assertAlmostEqual(figures.Ratio(1, 0.01, 4).repeats_within, 0.0526087)
 
     def test_the_bound_divides(self):
-        self.assertFalse(figures.Ratio(1, 0.0190, 4).noisy)
-        self.assertTrue(figures.Ratio(1, 0.0191, 4).noisy)
+        self.assertFalse(figures.Ratio(1, 0.0095, 4).noisy)
+        self.assertTrue(figures.Ratio(1, 0.0096, 4).noisy)
 
     def test_more_rounds_make_the_same_spread_certain(self):
-        self.assertTrue(figures.Ratio(1, 0.03, 5).noisy)
-        self.assertFalse(figures.Ratio(1, 0.03, 10).noisy)
+        self.assertTrue(figures.Ratio(1, 0.02, 5).noisy)
+        self.assertFalse(figures.Ratio(1, 0.02, 10).noisy)
 
     def test_two_rounds_are_too_few(self):
         self.assertTrue(figures.ratio_of([1, 1], [1, 1]).noisy)

@@ -1,4 +1,6 @@
 """Where a size has room, what is said about it, and how it is drawn: bench/scale*.py."""
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -103,7 +105,8 @@ class TestPage(unittest.TestCase):
             self.assertEqual(command, ['gnuplot'])
             scripts.append(options['input'])
         scripts = []
-        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(subprocess, 'run', draw):
+        quiet = contextlib.redirect_stdout(io.StringIO())
+        with tempfile.TemporaryDirectory() as folder, unittest.mock.patch.object(subprocess, 'run', draw), quiet:
             scale_report.write(folder, found([measured(1000), measured(15000)]))
             self.assertEqual(os.listdir(folder), ['scale.md'])
         self.assertEqual(len(scripts), 3)

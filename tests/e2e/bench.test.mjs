@@ -185,6 +185,34 @@ function others() {
         const report = await goesWell(t, ['idle', url, '--publish', url, '-c', '20', '--rate', '20']);
         assert.equal(report.messages, report.sent * 20);
     });
+    it('idle: several servers, each of which has its share and gets each message once', async (t) => {
+        const servers = [await conformance(t, 'broadcast'), await conformance(t, 'broadcast'), await conformance(t, 'broadcast')];
+        const args = servers.flatMap(({ url, pid }) => [url, '--publish', url, '--pid', pid]);
+        const report = await goesWell(t, ['idle', ...args, '-c', '31', '-p', '2', '--rate', '20', '--source', '127.0.0.2-127.0.0.3']);
+        assert.deepEqual([report.servers, report.connected], [3, 31]);
+        assert.ok(report.sent >= 4 && report.to_all_us.count === report.sent, `${report.sent}`);
+        assert.equal(report.messages, report.sent * 31);
+    });
+    it('idle: each of several servers has its connections from all sources', async (t) => {
+        const from = [];
+        const urls = [];
+        for (const n of [0, 1]) {
+            const server = await wsServer(t, () => {});
+            server.on('connection', (socket, { socket: { remoteAddress } }) => from.push(`${remoteAddress} ${n}`));
+            urls.push(server.url);
+        }
+        await goesWell(t, ['idle', ...urls, '-c', '8', '-p', '2', '--source', '127.0.0.7,127.0.0.9']);
+        assert.deepEqual(from.sort(), ['127.0.0.7 0', '127.0.0.7 0', '127.0.0.7 1', '127.0.0.7 1', '127.0.0.9 0', '127.0.0.9 0', '127.0.0.9 1', '127.0.0.9 1']);
+    });
+    it('idle: nothing is published in the warm-up, whose heartbeats are counted', async (t) => {
+        const messages = [];
+        const server = await wsServer(t, (socket, data) => messages.push(data));
+        server.on('connection', (socket) => setTimeout(() => socket.ping(), 100));
+        const { report } = await measure(t, ['idle', server.url, '--publish', server.url, '-c', '3', '--warm-up', '400ms', '-t', '200ms', '--rate', '20', '--timeout', '100ms']);
+        assert.equal(report.warm_up_heartbeats, 4); // the publisher is pinged too
+        assert.ok(report.warm_up_seconds >= 0.4);
+        assert.ok(messages.length >= report.sent && messages.length <= 5, `${messages.length}`); // 12 with those of the warm-up
+    });
     it('connect', async (t) => {
         const server = await conformance(t, 'ws');
         const report = await goesWell(t, ['connect', server.url, '-c', '5', '-p', '2', '--pid', server.pid]);
@@ -309,6 +337,11 @@ function commandLine() {
     refuses(['request', ws], /^weft bench: request needs an http/);
     refuses(['fanout', 'tcp://127.0.0.1:7'], /^weft bench: fanout needs an http/);
     refuses(['echo', ws, '--publish', web], /^weft bench: --publish goes with fanout and idle/);
+    refuses(['echo', ws, ws], /^weft bench: takes a mode and a URL, and nothing behind them but options, not ws:/);
+    refuses(['idle', ws, ws, '--publish', ws], /^weft bench: --publish is given once for each URL/);
+    refuses(['idle', ws, web], /^weft bench: several URLs begin alike/);
+    refuses(['idle', ws, '--publish', 'foo'], /^weft bench: --publish "foo" does not begin with/);
+    refuses(['idle', ...Array(65).fill(ws)], /^weft bench: takes 64 URLs at most/);
     refuses(['idle', ws, '-d', '3'], /^weft bench: --depth goes with no idle/);
     refuses(['idle', ws, '--rate', '3'], /^weft bench: --rate needs messages/);
     refuses(['echo', ws, '--source', '127.0.0.9-127.0.0.1'], /^weft bench: --source "127.0.0.9-127.0.0.1" is not 1 to 64 addresses/);

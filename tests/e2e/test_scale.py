@@ -57,7 +57,7 @@ class TestScale(unittest.TestCase):
         row, = found['rows']
         self.assertEqual((row['servers'], row['connected'], row['failures'], row['broadcasts']), (2, 200, 0, 10), row)
         self.assertGreaterEqual(row['heartbeats'], 200)
-        self.assertTrue(row['heartbeat_us'] > 0 and row['rss_bytes'] >= row['pss_bytes'] > 0, row)
+        self.assertTrue(row['heartbeat_us'] > 0 and row['rss_bytes'] > 0, row)
         self.assertTrue(0 < row['p50_ms'] <= row['p99_ms'] <= row['last_ms'], row)
 
     def test_left_out_where_there_is_no_room(self):
