@@ -136,7 +136,7 @@ int peer_keep_text(peer *p, str text)
 /* ------------------------------------------------------------------------------------------------------------ counting */
 
 /* The counts are 32 bits wide, as clients with more are few. Without memory for those what has no room is not counted. */
-static void carry(peer *p, const peer_counts *more)
+static RARE void carry(peer *p, const peer_counts *more)
 {
     peer_counts sum = peer_counted(p);
     if (peer_extra_of(p) && !p->extra->carried)
@@ -161,30 +161,36 @@ peer_counts peer_counted(const peer *p)
     return all;
 }
 
-/* For one message of so many bytes. */
-static inline bool fits(uint32_t n_messages, uint32_t n_bytes, size_t bytes)
+/* Counts one message; false, and nothing is counted, when there is no room. */
+static inline bool count_message(uint32_t *messages, uint32_t *all_bytes, size_t bytes)
 {
-    return bytes <= UINT32_MAX - n_bytes && n_messages < UINT32_MAX;
+    uint32_t sum;
+    if (__builtin_add_overflow(*all_bytes, bytes, &sum) || *messages == UINT32_MAX)
+        return false;
+    *all_bytes = sum;
+    ++*messages;
+    return true;
+}
+
+static inline void count_in(peer *p, size_t bytes)
+{
+    if (!count_message(&p->messages_in, &p->bytes_in, bytes))
+        carry(p, &(peer_counts){.messages_in = 1, .bytes_in = bytes});
+    hub_count_in(&p->hub->counts, p->ops->transport, bytes);
+    if (__builtin_expect(p->extra != NULL, 0) && p->extra->rate)
+        peer_rate_count(p, bytes);
 }
 
 void peer_count_in(peer *p, size_t bytes)
 {
-    if (fits(p->messages_in, p->bytes_in, bytes)) {
-        p->messages_in++;
-        p->bytes_in += (uint32_t)bytes;
-    } else {
-        carry(p, &(peer_counts){.messages_in = 1, .bytes_in = bytes});
-    }
-    hub_count_in(&p->hub->counts, p->ops->transport, bytes);
-    if (__builtin_expect(p->extra != NULL, 0) && p->extra->rate)
-        peer_rate_count(p, bytes);
+    count_in(p, bytes);
 }
 
 void peer_receive(peer *p, const weft_message *message)
 {
     if (p->leaving)
         return;
-    peer_count_in(p, message->data.len);
+    count_in(p, message->data.len);
     const peer_handler *handler = p->handler;
     if (handler && handler->ops->receive)
         handler->ops->receive(p, message);
@@ -482,15 +488,16 @@ int peer_may_send(peer *p)
     return WEFT_E_FULL; /* while it lags too: what was published before comes first */
 }
 
+static inline void count_out(peer *p, size_t bytes)
+{
+    if (!count_message(&p->messages_out, &p->bytes_out, bytes))
+        carry(p, &(peer_counts){.messages_out = 1, .bytes_out = bytes});
+    hub_count_out(&p->hub->counts, p->ops->transport, bytes);
+}
+
 void peer_count_out(peer *p, size_t bytes)
 {
-    if (fits(p->messages_out, p->bytes_out, bytes)) {
-        p->messages_out++;
-        p->bytes_out += (uint32_t)bytes;
-    } else {
-        carry(p, &(peer_counts){.messages_out = 1, .bytes_out = bytes});
-    }
-    hub_count_out(&p->hub->counts, p->ops->transport, bytes);
+    count_out(p, bytes);
 }
 
 int peer_send(peer *p, const weft_message *message)
@@ -503,7 +510,7 @@ int peer_send(peer *p, const weft_message *message)
         peer_abort(p);
     if (result)
         return result;
-    peer_count_out(p, message->data.len);
+    count_out(p, message->data.len);
     return peer_queued_result(p);
 }
 

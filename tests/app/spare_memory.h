@@ -7,10 +7,10 @@
 #include "app/app.h"
 #include "net/stream.h"
 
-static inline void forget_spare_memory(weft *app)
+static inline void forget_spare_memory(weft *of)
 {
-    pool *blocks = &app->workers->loop.blocks;
-    net *n = &app->workers->net;
+    pool *blocks = &of->workers->loop.blocks;
+    net *n = &of->workers->net;
     if (n->spare)
         pool_put(blocks, n->spare, n->spare->block_bytes);
     n->spare = NULL;

@@ -13,6 +13,7 @@
 
 static buf scripted_log; /* "ready\n", "message: TEXT\n", "lost: WHY\n" */
 static bench_plan scripted_plan;
+static bench_tally scripted_tally;
 static bench_worker scripted_worker;
 static bool scripted_closes_at_message; /* the scenario closes the client when it has one */
 static uint64_t scripted_fail_from;     /* that allocation of the protocol fails, and all after it; 0: none */
@@ -76,6 +77,7 @@ static inline bench_client *scripted_open(const bench_protocol *protocol)
     scripted_closes_at_message = false;
     assert_int_equal(loop_init(&scripted_worker.loop, NULL), 0);
     scripted_worker.plan = &scripted_plan;
+    scripted_worker.tally = &scripted_tally;
     bench_client *client = calloc(1, sizeof *client + protocol->state_bytes);
     assert_non_null(client);
     client->worker = &scripted_worker;

@@ -150,16 +150,16 @@ BROADCAST, SOCKETIO = [CONFORMANCE, 'broadcast', '--port', '0', '--loops', '1'],
 
 # name, server, what is done, how often the first time, at most so many instructions for each message
 CASES = [
-    ('an echoed message of 20 B', WEBSOCKET, echo(20, 1), 500, 0),
-    ('an echoed message of 20 B among 16', WEBSOCKET, echo(20, 16), 100, 0),
-    ('an echoed message of 1 KiB', WEBSOCKET, echo(1024, 1), 500, 0),
-    ('a handshake', WEBSOCKET, handshakes, 100, 0),
-    ('a delivery of 100 B to one of 100', BROADCAST, broadcast(1), 20, 0),
-    ('a delivery of 100 B among 16 to one of 100', BROADCAST, broadcast(16), 10, 0),
-    ('a delivery of 100 B to one of 100 event streams', SERVE, events, 20, 0),
-    ('a message that a long poll waited for', SERVE, polls, 100, 0),
-    ('an echoed event of Socket.IO', SOCKETIO, socketio_echo(1), 200, 0),
-    ('an echoed event of Socket.IO among 16', SOCKETIO, socketio_echo(16), 50, 0),
+    ('an echoed message of 20 B', WEBSOCKET, echo(20, 1), 500, 1420),
+    ('an echoed message of 20 B among 16', WEBSOCKET, echo(20, 16), 100, 530),
+    ('an echoed message of 1 KiB', WEBSOCKET, echo(1024, 1), 500, 1870),
+    ('a handshake', WEBSOCKET, handshakes, 100, 17100),
+    ('a delivery of 100 B to one of 100', BROADCAST, broadcast(1), 20, 770),
+    ('a delivery of 100 B among 16 to one of 100', BROADCAST, broadcast(16), 10, 460),
+    ('a delivery of 100 B to one of 100 event streams', SERVE, events, 20, 990),
+    ('a message that a long poll waited for', SERVE, polls, 100, 34700),
+    ('an echoed event of Socket.IO', SOCKETIO, socketio_echo(1), 200, 3170),
+    ('an echoed event of Socket.IO among 16', SOCKETIO, socketio_echo(16), 50, 2260),
 ]
 
 
