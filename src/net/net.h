@@ -36,8 +36,8 @@ typedef struct {
     chunk *cork;        /* small writes of this turn, of all streams, one behind the other */
     stream **dirty;     /* streams to flush, to feed, or (closed) to free at the end of the turn; has room for all */
     uint32_t n_dirty, cap_dirty;
-    uint32_t n_flushed; /* of those, the ones in front that had their turn */
-    uint32_t n_kept;    /* streams whose memory is not free yet */
+    uint32_t n_flushed;  /* of those, the ones in front that had their turn */
+    uint32_t n_kept;     /* streams whose memory is not free yet */
     list_node stalled;   /* the socket took not all; longest first */
     list_node lingering; /* ended by us, waiting for the peer's end; oldest first */
     loop_task flush;

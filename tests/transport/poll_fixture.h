@@ -7,8 +7,8 @@
 
 #include "http/fixture.h"
 #include "hub/topic.h"
-#include "transport/poll.h"
 #include "support/heap.h"
+#include "transport/poll.h"
 #include <malloc.h>
 #include <time.h>
 

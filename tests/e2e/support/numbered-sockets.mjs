@@ -10,7 +10,8 @@ import { becomesTrue, within } from './program.mjs';
 const AT_ONCE = 64; /* lean clients that connect */
 const RUN_MS = 120_000;
 const KIB = 1 << 10;
-const CUT_NUMBERS = 2_000;
+const CUT_NUMBERS = 2_000; /* or more, until there were so many cuts: */
+const LEAST_CUTS = 10;
 const AHEAD = 50; /* that are published before the slowest client has them: they fit into a poll that is not cut */
 
 /* --------------------------------------------------------------------------------------------------- publishers and readers */
@@ -45,6 +46,7 @@ export async function openPublisher(t, server, { binary = true, sockets: n = 1 }
         get count() {
             return count;
         },
+        sockets,
     };
 }
 
@@ -86,8 +88,8 @@ export async function haveAll(readers, count) {
 
 /* ------------------------------------------------------------------------------------------------------------------ upgrades */
 
-/** All of them begin with polls and change, while numbers are published. */
-export async function stockClientsUpgrade(t, server, count, sockets = 1) {
+/** All of them begin with polls and change, while numbers are published. `look` is called when all are there. */
+export async function stockClientsUpgrade(t, server, count, { sockets = 1, look = () => {} } = {}) {
     const publisher = await openPublisher(t, server, { sockets });
     const readers = Array.from({ length: count }, () => openReader(t, server.url));
     let upgraded = 0;
@@ -95,6 +97,7 @@ export async function stockClientsUpgrade(t, server, count, sockets = 1) {
     const limit = Date.now() + RUN_MS;
     while (upgraded < count && Date.now() < limit) await publisher.publish();
     assert.equal(upgraded, count);
+    look();
     for (let i = 0; i < 20; i++) await publisher.publish();
     await haveAll(readers, publisher.count);
     const during = readers.filter(({ numbers }) => numbers[0] < publisher.count - 20).length;
@@ -102,8 +105,8 @@ export async function stockClientsUpgrade(t, server, count, sockets = 1) {
     assert.ok(during > count / 2);
 }
 
-/** As many as come in time, up to `most`. */
-export async function leanClientsUpgrade(t, server, most, sockets = 1) {
+/** As many as come in time, up to `most`; `look` likewise. */
+export async function leanClientsUpgrade(t, server, most, { sockets = 1, look = () => {} } = {}) {
     const publisher = await openPublisher(t, server, { binary: false, sockets });
     const agent = new http.Agent({ keepAlive: true });
     t.after(() => agent.destroy());
@@ -124,6 +127,7 @@ export async function leanClientsUpgrade(t, server, most, sockets = 1) {
         await Promise.race([opened, becomesTrue(() => clients.length >= had + AT_ONCE / 2)]);
     }
     await opened;
+    look();
     for (let i = 0; i < 3; i++) await publisher.publish();
     await Promise.all(clients.map((client) => client.reaches(publisher.count - 1)));
     for (const client of clients) isWhole(client, publisher.count);
@@ -140,6 +144,7 @@ export const CUTS = [
     ['polling, then WebSocket', {}, below(16 * KIB)],
 ];
 
+/** `look` is called with all sockets when they are there. */
 export async function survivesCuts(t, server, options, cutAfter, { sockets = 1, readers: count = 4, numbers: last = CUT_NUMBERS, look = () => {} } = {}) {
     const cutter = await startCutter(t, server);
     const publisher = await openPublisher(t, server, { sockets });
@@ -147,19 +152,19 @@ export async function survivesCuts(t, server, options, cutAfter, { sockets = 1, 
     await Promise.all(readers.map(({ socket }) => next(socket, 'connect')));
     await publisher.publish();
     assert.ok(await becomesTrue(() => readers.every(({ numbers }) => numbers.length)));
+    look({ publishers: publisher.sockets, readers: readers.map(({ socket }) => socket) });
     let lost = 0;
     for (const { socket } of readers) socket.on('connect', () => (lost += socket.recovered ? 0 : 1));
     cutter.cutEach(cutAfter);
-    while (publisher.count < last) {
+    while (publisher.count < last || (cutter.cuts < LEAST_CUTS && publisher.count < 10 * last)) {
         const slowest = () => Math.min(...readers.map(({ numbers }) => numbers.at(-1)));
         assert.ok(await becomesTrue(() => slowest() >= publisher.count - AHEAD || lost, RUN_MS), `stuck at ${slowest()}`);
         assert.equal(lost, 0, 'a client came back and was not recovered');
         await publisher.publish();
-        look(cutter);
     }
     cutter.cutEach(() => Infinity);
     await haveAll(readers, publisher.count);
     t.diagnostic(`${cutter.cuts} cuts`);
-    assert.ok(cutter.cuts >= 10, `${cutter.cuts} cuts`);
+    assert.ok(cutter.cuts >= LEAST_CUTS, `${cutter.cuts} cuts`);
     for (const reader of readers) isWhole(reader, publisher.count, 0);
 }
