@@ -168,11 +168,6 @@ static const EVP_MD *sha1(void)
     return known;
 }
 
-void ws_handshake_prepare(void)
-{
-    sha1();
-}
-
 int ws_accept_value(str key, char ret_value[WS_ACCEPT_LEN])
 {
     char text[WS_KEY_LEN + GUID_LEN];
@@ -187,6 +182,12 @@ int ws_accept_value(str key, char ret_value[WS_ACCEPT_LEN])
         return WEFT_E_INVALID;
     base64_encode(digest, sizeof digest, ret_value);
     return 0;
+}
+
+void ws_handshake_prepare(void)
+{
+    char value[WS_ACCEPT_LEN];
+    ws_accept_value(STR("dGhlIHNhbXBsZSBub25jZQ=="), value);
 }
 
 int ws_put_accepted(buf *out, str key, str subprotocol)

@@ -34,8 +34,7 @@ bool ws_handshake_wanted(const http1_head *head, const char *at);
  */
 void ws_handshake_read(const http1_head *head, const char *at, ws_handshake *ret_handshake);
 
-/** Fetches SHA-1 from OpenSSL, which sets itself up for it the first time (2 MB): before clients wait for it. Any thread; what fails is tried again by the next
- * handshake. */
+/** Makes a digest for nobody: OpenSSL sets itself up for the first one (2 MB), which is better done before clients wait for it. Any thread. */
 void ws_handshake_prepare(void);
 
 /** base64(SHA-1(key + GUID)), without a NUL. 0, or WEFT_E_INVALID when the key is not WS_KEY_LEN long or the digest fails. Any
