@@ -1,5 +1,6 @@
 #include "app/socketio_routes.h"
 
+#include "base/mem.h"
 #include "proto/ws_frame.h"
 
 enum {
@@ -129,6 +130,55 @@ static void deadline(timer *t)
     w->drain.cutting = true;
 }
 
+/* ------------------------------------------------------------------------------------------------- what is under way */
+
+/* Comes behind all that a worker has pushed to another. */
+typedef struct {
+    note base;
+    uint64_t app; /* whose: a place in the table of loops may have been taken again */
+    unsigned hop;
+} passed_on;
+
+static void wait_for_others(worker *w);
+
+static void take_passed_on(note *base, void *owner)
+{
+    worker *w = owner;
+    passed_on *n = (passed_on *)base;
+    if (n->app != w->app->links.id)
+        return;
+    w->drain.n_passed_on[n->hop]++;
+    if (w->state == WORKER_DRAINING)
+        wait_for_others(w);
+}
+
+/* To each of the others. Who gets none waits for the time that drain_begin() has set. */
+static void pass_on(const worker *w)
+{
+    for (unsigned i = 0; i < w->app->n_workers; i++) {
+        if (i == w->number)
+            continue;
+        passed_on *n = mem_new(sizeof *n);
+        if (!n)
+            continue;
+        *n = (passed_on){
+            .base = {.bytes = sizeof *n, .run = take_passed_on}, .app = w->app->links.id, .hop = w->drain.hop};
+        if (inbox_push(w->app->workers[i].loop.box, &n->base))
+            mem_free(n);
+    }
+}
+
+static void wait_for_others(worker *w)
+{
+    drain *d = &w->drain;
+    while (d->hop < DRAIN_HOPS && d->n_passed_on[d->hop] == w->app->n_workers - 1) {
+        if (++d->hop < DRAIN_HOPS)
+            pass_on(w);
+        else
+            loop_arm(&w->loop, &d->clock, 0, next_share);
+    }
+}
+
 void drain_begin(worker *w)
 {
     drain *d = &w->drain;
@@ -141,7 +191,9 @@ void drain_begin(worker *w)
     http_server_drain_some(&w->http, 0);
     app_socketio_drain(w);
     loop_arm(&w->loop, &d->deadline, w->app->options.drain_timeout_ms, deadline);
-    loop_arm(&w->loop, &d->clock, 0, next_share); /* behind the requests that have come already */
+    loop_arm(&w->loop, &d->clock, w->app->options.drain_timeout_ms / 4, next_share);
+    pass_on(w);
+    wait_for_others(w); /* and for the requests that have come already */
 }
 
 void drain_end(worker *w)
