@@ -2,6 +2,7 @@
 #include "app/arrivals.h"
 #include "app/loops.h"
 #include "support/tls_relay.h"
+#include <semaphore.h>
 
 /* --------------------------------------------------------------------------------------------------------------- making */
 
@@ -117,6 +118,65 @@ static void loops__tell_all_clients_that_they_stop(void **state)
     assert_int_equal(n_closed, N);
     for (int i = 0; i < N; i++)
         assert_int_equal(weft_send_text(guests[i].peer, "x"), WEFT_E_CLOSED);
+}
+
+/* ---- what is on its way between loops ---- */
+
+static char news[16]; /* a topic that is at home on the second loop */
+static sem_t is_held, go_on;
+
+static void choose_news(void)
+{
+    unsigned n = 0;
+    do
+        snprintf(news, sizeof news, "news %u", n++);
+    while (hub_links_home(&app->links, str_from(news)) != 1);
+}
+
+static void follow_news(weft_peer who)
+{
+    tell_handle(who);
+    weft_subscribe(who, news, NULL);
+}
+
+static void hold_loop(weft_peer who, const weft_message *message)
+{
+    (void)who, (void)message;
+    sem_post(&is_held);
+    sem_wait(&go_on);
+}
+
+/* The home of a topic has still to pass a message on when all are told to stop. */
+static void loops__say_what_was_published_before_they_stop(void **state)
+{
+    (void)state;
+    guest guests[4];
+    sem_init(&is_held, 0, 0);
+    sem_init(&go_on, 0, 0);
+    choose_news();
+    loops_serve((weft_websocket_options){.open = follow_news, .message = hold_loop});
+    guests_come(guests, (int)n_loops);
+    weft_publish_text(app, news, "first");
+    for (unsigned i = 0; i < n_loops; i++)
+        client_expect_text(guests[i].fd, "first");
+    for (unsigned i = 0; i < n_loops; i++)
+        if (loop_of(guests[i].peer) == app->workers[1].loop.index)
+            client_send_text(guests[i].fd, "hold");
+    sem_wait(&is_held);
+    weft_publish_text(app, news, "last");
+    weft_stop(app);
+    bool told = false;
+    for (unsigned i = 0; i < n_loops; i++)
+        told |= client_wait(guests[i].fd, POLLIN, 50);
+    sem_post(&go_on); /* whatever comes of it: the loop is to end */
+    assert_false(told);
+    for (unsigned i = 0; i < n_loops; i++) {
+        client_expect_text(guests[i].fd, "last");
+        client_expect_close(guests[i].fd, 1001);
+        client_send_close(guests[i].fd, 1001, "");
+        client_expect_end(guests[i].fd);
+    }
+    assert_int_equal(loops_join(), 0);
 }
 
 static void stop_it(weft_peer who, const weft_message *message)
@@ -418,6 +478,7 @@ int main(void)
         LOOPS_TEST(loops__refuse_configuration_while_they_run),
         LOOPS_TEST(loops__stop_when_nobody_is_there),
         LOOPS_TEST(loops__tell_all_clients_that_they_stop),
+        PATIENT_TEST(loops__say_what_was_published_before_they_stop),
         LOOPS_TEST(loops__stop_from_any_of_them),
         LOOPS_TEST(loops__cut_whoever_is_left_at_the_deadline),
         PATIENT_TEST(loops__cut_everybody_at_the_second_stop),
