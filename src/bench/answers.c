@@ -17,14 +17,14 @@ static const char *tell(const bench_answers *answers, bench_client *client, benc
     }
 }
 
-size_t bench_answers_feed(const bench_answers *answers, bench_client *client, bench_response *response, char *at,
-                          size_t len)
+size_t bench_answers_feed(const bench_answers *answers, bench_client *client, bench_response *response, str input)
 {
     size_t done = 0;
     while (client->link.is_up) { /* else it was closed by what it was told, and its state is gone */
         size_t consumed;
         str piece = {NULL, 0};
-        bench_response_event event = bench_response_next(response, at + done, len - done, &consumed, &piece);
+        bench_response_event event =
+            bench_response_next(response, input.at + done, input.len - done, &consumed, &piece);
         done += consumed;
         if (event == BENCH_RESPONSE_MORE)
             break;
@@ -34,6 +34,16 @@ size_t bench_answers_feed(const bench_answers *answers, bench_client *client, be
             break;
         }
     }
+    return done;
+}
+
+size_t bench_answers_feed_body(const bench_answers *answers, bench_client *client, bench_response *response,
+                               bench_body *body, str input)
+{
+    size_t done = bench_answers_feed(answers, client, response, input);
+    int error = client->link.is_up ? bench_body_keep(body) : 0;
+    if (error)
+        bench_client_fail(client, bench_answers_problem(error));
     return done;
 }
 

@@ -4,6 +4,7 @@
 #ifndef WEFT_BENCH_ANSWERS_H
 #define WEFT_BENCH_ANSWERS_H
 
+#include "bench/body.h"
 #include "bench/client.h"
 #include "bench/response.h"
 
@@ -19,8 +20,11 @@ typedef struct {
 } bench_answers;
 
 /** What feed() of a protocol does, and returns. */
-size_t bench_answers_feed(const bench_answers *answers, bench_client *client, bench_response *response, char *at,
-                          size_t len);
+size_t bench_answers_feed(const bench_answers *answers, bench_client *client, bench_response *response, str input);
+
+/** The same, for protocols that put the content together: what of it is still a view of the input is kept. */
+size_t bench_answers_feed_body(const bench_answers *answers, bench_client *client, bench_response *response,
+                               bench_body *body, str input);
 
 /** For an error of a buffer: NULL when it is none. */
 const char *bench_answers_problem(int error);

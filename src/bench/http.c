@@ -182,11 +182,7 @@ static size_t feed(bench_client *client, char *at, size_t len)
 {
     static const bench_answers answers = {read_head, read_piece, read_end};
     http *state = bench_client_state(client);
-    size_t done = bench_answers_feed(&answers, client, &state->response, at, len);
-    int error = client->link.is_up ? bench_body_keep(&state->body) : 0;
-    if (error)
-        bench_client_fail(client, bench_answers_problem(error));
-    return done;
+    return bench_answers_feed_body(&answers, client, &state->response, &state->body, (str){at, len});
 }
 
 /* What was sent and has no answer may have been worked on: GET may ask again, as long as connections bring any answers; POST may not. */

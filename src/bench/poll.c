@@ -204,11 +204,7 @@ static size_t feed(bench_client *client, char *at, size_t len)
 {
     static const bench_answers answers = {read_head, read_piece, read_end};
     long_poll *state = bench_client_state(client);
-    size_t done = bench_answers_feed(&answers, client, &state->response, at, len);
-    int error = client->link.is_up ? bench_body_keep(&state->body) : 0;
-    if (error)
-        bench_client_fail(client, bench_answers_problem(error));
-    return done;
+    return bench_answers_feed_body(&answers, client, &state->response, &state->body, (str){at, len});
 }
 
 /* A server may end a connection when it has waited for long, or has answered so many times. One that ends each of them without an answer is broken. */

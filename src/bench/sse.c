@@ -51,7 +51,7 @@ static size_t feed(bench_client *client, char *at, size_t len)
 {
     static const bench_answers answers = {read_head, read_piece, read_end};
     sse *state = bench_client_state(client);
-    return bench_answers_feed(&answers, client, &state->response, at, len);
+    return bench_answers_feed(&answers, client, &state->response, (str){at, len});
 }
 
 static void done(bench_client *client)

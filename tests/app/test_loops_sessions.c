@@ -223,13 +223,18 @@ static void serve_engineio(void)
     loops_begin();
 }
 
-static void open_engineio(visit *v)
+static void open_polling(visit *v, const char *request)
 {
     int fd = client_connect(where);
     v->events = -1;
-    assert_int_equal(ask(fd, NULL, "GET " POLLING), 200);
+    assert_int_equal(ask(fd, NULL, "%s", request), 200);
     keep_id(v, "\"sid\":\"");
     close(fd);
+}
+
+static void open_engineio(visit *v)
+{
+    open_polling(v, "GET " POLLING);
 }
 
 static void engineio__polls_and_posts_go_to_their_session(void **state)
@@ -307,11 +312,7 @@ static void answer_event(weft_peer who, const weft_socketio_event *event)
 
 static void open_socketio(visit *v)
 {
-    int fd = client_connect(where);
-    v->events = -1;
-    assert_int_equal(ask(fd, NULL, "GET " SOCKETIO_POLLING), 200);
-    keep_id(v, "\"sid\":\"");
-    close(fd);
+    open_polling(v, "GET " SOCKETIO_POLLING);
 }
 
 /* Neither the polls nor the posts of a client need come to the loop that its sid names. */
