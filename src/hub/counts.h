@@ -51,9 +51,9 @@ static inline void hub_count_in(hub_counts *c, unsigned transport, size_t bytes)
     c->traffic[transport].bytes_in += bytes;
 }
 
-static inline void hub_count_out(hub_counts *c, unsigned transport, size_t bytes)
+static inline void hub_count_out(hub_counts *c, unsigned transport, uint64_t n, size_t bytes)
 {
-    c->traffic[transport].messages_out++;
+    c->traffic[transport].messages_out += n;
     c->traffic[transport].bytes_out += bytes;
 }
 

@@ -3,7 +3,10 @@
 #include "hub/mirror_private.h"
 #include <assert.h>
 
-enum { CLOCK_EVERY = 256 }; /* subscribers between two looks at the clock */
+enum {
+    CLOCK_EVERY = 256,       /* subscribers between two looks at the clock */
+    MANY_SUBSCRIPTIONS = 16, /* of a peer: looking at each costs as much as beginning the fan-out that is due */
+};
 
 static bool has_room(const peer *p, size_t limit)
 {
@@ -72,7 +75,33 @@ static bool deliver(topic *t, subscriber *s)
     if (p->leaving)
         return false;
     size_t len = topic_message_at(t, offset)->body->data_len;
-    peer_count_out(p, len);
+    peer_count_out(p, 1, len);
+    return true;
+}
+
+static bool leaves_out(const topic *t, const topic_run *run, const peer *p)
+{
+    for (uint64_t offset = run->first; offset < run->end; offset++)
+        if (topic_message_at(t, offset)->except == p->id)
+            return true;
+    return false;
+}
+
+/* Gives a subscriber that has kept up several messages in one piece, when it may have them so. False when the peer is gone: it had no memory. */
+static __attribute__((noinline)) bool deliver_run(topic *t, subscriber *s, size_t limit)
+{
+    peer *p = s->peer;
+    if (s->lagging || s->gap || p->leaving || !p->ops->run)
+        return true;
+    const topic_run *run = p->ops->run(p, t, s->next, t->head);
+    if (!run || !run->image || p->ops->queued(p) + run->image->len > limit || (run->excepts && leaves_out(t, run, p)))
+        return true;
+    if (p->ops->deliver_run(p, run)) {
+        peer_abort(p);
+        return false;
+    }
+    peer_count_out(p, (uint32_t)(run->end - run->first), run->data_len);
+    s->next = run->end;
     return true;
 }
 
@@ -92,6 +121,8 @@ static void serve(topic *t, uint32_t place, size_t limit)
 {
     subscriber *s = &t->subscribers[place];
     peer *p = s->peer;
+    if (t->head - s->next > 1 && !deliver_run(t, s, limit))
+        return;
     for (; s->next < t->head; s->next++) {
         if (topic_message_at(t, s->next)->except == p->id)
             continue;
@@ -155,6 +186,10 @@ static void fan_out(topic *t, bool whole)
     uint64_t end_us = 0;
     uint32_t n = 0;
     topic_hold(t);
+    if (t->hub->published == t) {
+        t->hub->published = NULL;
+        t->round_head = t->head;
+    }
     while (more_to_reach(t)) {
         uint32_t place = t->reached;
         peer *p = t->subscribers[place].peer;
@@ -173,7 +208,7 @@ static void fan_out(topic *t, bool whole)
         }
     }
     hub *h = t->hub; /* not kept through the loop, which is short of registers */
-    list_remove(&t->unfinished);
+    topic_set_finished(t);
     if (more_to_reach(t))
         list_append(&h->unfinished, &t->unfinished); /* behind the others, so that each gets its slice */
     if (topic_is_unfinished(t) && !timer_armed(&h->slice))
@@ -227,16 +262,37 @@ static void make_room(topic *t, size_t bytes)
     }
 }
 
-static void begin_fan_out(topic *t)
+static void begin_published(hub *h)
 {
+    if (h->published)
+        fan_out(h->published, false);
+}
+
+void fanout_begin(loop_task *task)
+{
+    begin_published(CONTAINER(task, hub, fan_out));
+}
+
+/* Before something happens to this topic: order over topics is the program's. */
+static void begin_other(const topic *t)
+{
+    if (t->hub->published != t)
+        begin_published(t->hub);
+}
+
+/* At the end of the turn, or before something is published to another topic, whichever comes first. */
+static void fan_out_soon(topic *t)
+{
+    hub *h = t->hub;
     t->reached = 0;
-    t->round_head = t->head;
-    list_append(&t->hub->unfinished, &t->unfinished);
-    fan_out(t, false);
+    list_append(&h->unfinished, &t->unfinished);
+    h->published = t;
+    loop_defer_first(h->loop, &h->fan_out);
 }
 
 int fanout_append(topic *t, blob *body, uint64_t except, uint64_t at_ms)
 {
+    begin_other(t);
     make_room(t, ring_message_bytes(body));
     int error = ring_append(t, body, except, at_ms);
     if (error)
@@ -245,7 +301,7 @@ int fanout_append(topic *t, blob *body, uint64_t except, uint64_t at_ms)
         home_send(t); /* first: other loops fan out meanwhile */
     waiters_note(t);
     if (!topic_is_unfinished(t) && t->n_subscribers)
-        begin_fan_out(t);
+        fan_out_soon(t);
     return 0;
 }
 
@@ -263,6 +319,7 @@ static void close_subscribers(topic *t)
 void fanout_lose(topic *t, uint64_t next)
 {
     t->hub->counts.n_mirror_gaps += next - t->head;
+    begin_other(t);
     if (topic_is_unfinished(t))
         fan_out(t, true);
     if (t->options.slow == WEFT_SLOW_CLOSE)
@@ -315,8 +372,16 @@ int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_
     return error;
 }
 
+/* Rooms are subscribed to topics for their sockets (transport/socketio_bridge.c). */
+static bool is_in_rooms(const peer *p)
+{
+    return p->ops->transport == WEFT_TRANSPORT_SOCKETIO;
+}
+
 void hub_finish_for(peer *p)
 {
+    if (p->n_subscriptions > MANY_SUBSCRIPTIONS || is_in_rooms(p))
+        begin_published(p->hub);
     for (uint32_t i = 0; i < p->n_subscriptions && !p->leaving; i++) {
         topic *t = topic_hold(p->subscriptions[i].topic);
         uint32_t place = p->subscriptions[i].place;

@@ -161,20 +161,20 @@ peer_counts peer_counted(const peer *p)
     return all;
 }
 
-/* Counts one message; false, and nothing is counted, when there is no room. */
-static inline bool count_message(uint32_t *messages, uint32_t *all_bytes, size_t bytes)
+/* False, and nothing is counted, when there is no room. */
+static inline bool count_messages(uint32_t *messages, uint32_t *all_bytes, uint32_t n, size_t bytes)
 {
-    uint32_t sum;
-    if (__builtin_add_overflow(*all_bytes, bytes, &sum) || *messages == UINT32_MAX)
+    uint32_t n_sum, sum;
+    if (__builtin_add_overflow(*all_bytes, bytes, &sum) || __builtin_add_overflow(*messages, n, &n_sum))
         return false;
     *all_bytes = sum;
-    ++*messages;
+    *messages = n_sum;
     return true;
 }
 
 static inline void count_in(peer *p, size_t bytes)
 {
-    if (!count_message(&p->messages_in, &p->bytes_in, bytes))
+    if (!count_messages(&p->messages_in, &p->bytes_in, 1, bytes))
         carry(p, &(peer_counts){.messages_in = 1, .bytes_in = bytes});
     hub_count_in(&p->hub->counts, p->ops->transport, bytes);
     if (__builtin_expect(p->extra != NULL, 0) && p->extra->rate)
@@ -488,16 +488,16 @@ int peer_may_send(peer *p)
     return WEFT_E_FULL; /* while it lags too: what was published before comes first */
 }
 
-static inline void count_out(peer *p, size_t bytes)
+static inline void count_out(peer *p, uint32_t n, size_t bytes)
 {
-    if (!count_message(&p->messages_out, &p->bytes_out, bytes))
-        carry(p, &(peer_counts){.messages_out = 1, .bytes_out = bytes});
-    hub_count_out(&p->hub->counts, p->ops->transport, bytes);
+    if (!count_messages(&p->messages_out, &p->bytes_out, n, bytes))
+        carry(p, &(peer_counts){.messages_out = n, .bytes_out = bytes});
+    hub_count_out(&p->hub->counts, p->ops->transport, n, bytes);
 }
 
-void peer_count_out(peer *p, size_t bytes)
+void peer_count_out(peer *p, uint32_t n, size_t bytes)
 {
-    count_out(p, bytes);
+    count_out(p, n, bytes);
 }
 
 int peer_send(peer *p, const weft_message *message)
@@ -510,7 +510,7 @@ int peer_send(peer *p, const weft_message *message)
         peer_abort(p);
     if (result)
         return result;
-    count_out(p, message->data.len);
+    count_out(p, 1, message->data.len);
     return peer_queued_result(p);
 }
 

@@ -19,6 +19,7 @@ typedef struct hub hub;
 typedef struct peer peer;
 typedef struct topic topic;
 typedef struct topic_message topic_message;
+typedef struct topic_run topic_run;
 typedef struct presence_change presence_change;
 typedef struct peer_rate peer_rate;
 
@@ -44,6 +45,9 @@ typedef struct {
     int (*send)(peer *p,
                 const weft_message *message); /* 0 or an error; checked UTF-8 and JSON; -ENOMEM: caller aborts */
     int (*deliver)(peer *p, topic *t, uint64_t offset); /* a message of the topic; 0 or -ENOMEM */
+    /** Optional: messages that are all for this peer, as it may have them in one piece; NULL, or without an image: one by one. */
+    const topic_run *(*run)(peer *p, topic *t, uint64_t first, uint64_t end);
+    int (*deliver_run)(peer *p, const topic_run *run); /* with an image; 0 or -ENOMEM */
     /** Optional: tells the client where a subscription begins that asked for nothing from before. 0 or -ENOMEM. */
     int (*begin)(peer *p, topic *t, uint64_t next);
     /** Optional: tells the client that messages were skipped, and it goes on at the offset. 0 or -ENOMEM. */
@@ -217,8 +221,8 @@ void peer_admit(peer *p);
 /** Before a transport's own way of sending for the program: what was published goes first. 0, or why nothing is taken, as weft_send() says it. */
 int peer_may_send(peer *p);
 
-/** Counts a message of so many bytes that was sent in such a way, or published. */
-void peer_count_out(peer *p, size_t bytes);
+/** Counts messages that were sent in such a way, or published, and the bytes of all. */
+void peer_count_out(peer *p, uint32_t n, size_t bytes);
 
 /** What `close` is told in place of what peer_leave() was given: some transports call it by another name. */
 void peer_rename_close(peer *p, int code, str reason);

@@ -108,7 +108,7 @@ void topic_free(topic *t)
     else if (h->reach)
         atomic_fetch_sub_explicit(&h->reach->links->n_topics, 1, memory_order_relaxed); /* see may_be_more() */
     loop_cancel(h->loop, &t->clock);
-    list_remove(&t->unfinished);
+    topic_set_finished(t);
     list_remove(&t->waking);
     list_remove(&t->idle);
     map_remove(&h->topics, &t->entry);
@@ -200,8 +200,10 @@ void topic_release(topic *t)
 {
     if (--t->holds)
         return;
+    if (t->hub->joined == t)
+        runs_drop(t->hub);
     if (!t->n_subscribers)
-        list_remove(&t->unfinished);
+        topic_set_finished(t);
     ring_trim(t);
     if (t->idling)
         list_idle(t);
@@ -343,6 +345,7 @@ int hub_init(hub *h, net *n, slots *table, weft *app, const topic_rule *const *r
     h->deflate_budget = HUB_DEFLATE_BUDGET_BYTES;
     h->max_sessions = HUB_MAX_SESSIONS;
     h->max_subscriptions = PEER_MAX_SUBSCRIPTIONS;
+    h->fan_out.run = fanout_begin;
     h->wake.run = waiters_wake;
     h->marked_task.run = peers_task;
     list_init(&h->unfinished);
@@ -370,6 +373,7 @@ void hub_done(hub *h)
     hub_unlink(h);
     loop_cancel(h->loop, &h->slice);
     loop_cancel(h->loop, &h->wake_slice);
+    loop_undefer(h->loop, &h->fan_out);
     loop_undefer(h->loop, &h->wake);
     loop_undefer(h->loop, &h->marked_task);
     map_done(&h->topics);

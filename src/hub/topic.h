@@ -1,8 +1,9 @@
 /**
  * Topics: a ring of messages with a number each, and subscriptions that are places in it.
  *
- * Publishing appends to the ring and at once queues to every subscriber, so that program order holds (fanout.c). A large fan-out runs in slices: what
- * is not reached within FANOUT_SLICE_US goes on in the next turn, and until then a peer that something else is sent to catches up first. A peer whose
+ * Publishing appends to the ring. What is published in a turn is queued to every subscriber at its end, before anything goes out, so that a subscriber
+ * gets several messages in one piece; what is published to another topic meanwhile, or sent to a peer directly, comes behind it, so that program order
+ * holds (fanout.c). A large fan-out runs in slices: what is not reached within FANOUT_SLICE_US goes on in the next turn. A peer whose
  * queue is at its limit lags: it keeps its place and is served from the ring as its queue drains; so is one that asked for what came before. What
  * neither a subscription nor the history needs leaves the ring (ring.c). Long polls are no peers: they wait for a topic, and are woken (waiters.c).
  *
@@ -41,6 +42,23 @@ struct topic_variant {
     size_t block_bytes; /* for the pool */
     uint32_t variant;
 };
+
+/** Messages that follow each other, in one piece that the subscribers of a wire format share. */
+struct topic_run {
+    uint64_t first, end; /* offsets: of the first one, and behind the last; both 0: there is none */
+    size_t data_len;     /* of all their data, without what the format has around it */
+    bool excepts;        /* some are not for everybody */
+    chunk *image;        /* NULL: they are sent one by one */
+};
+
+/** How a carrier has messages joined. */
+typedef struct {
+    wire format;
+    size_t before, behind; /* room around all of them */
+    /** What is joined of each: the bytes that the subscribers of the format share; none where there are no such bytes. */
+    str (*bytes)(peer *p, topic *t, uint64_t offset);
+    void (*finish)(char *joined, size_t len); /* writes into the room on both sides; NULL: nothing to write */
+} topic_joint;
 
 /** One message in a ring. */
 struct topic_message {
@@ -87,7 +105,7 @@ struct topic {
     uint32_t reached;   /* subscribers below it have all messages before round_head */
     uint32_t n_waiters;
     uint64_t round_head;  /* the head when the unfinished fan-out last began at the first subscriber */
-    list_node unfinished; /* in hub->unfinished while a fan-out is under way */
+    list_node unfinished; /* in hub->unfinished while a fan-out is due or under way */
     list_node waiters;    /* oldest first */
     list_node waking;     /* in hub->waking while some of them are to be woken */
     list_node idle;       /* in hub->idle while nobody wants it and it keeps nothing */
@@ -144,17 +162,21 @@ struct hub {
     size_t max_topics;              /* of all loops together */
     uint32_t max_subscriptions;     /* of one peer */
     size_t max_sessions;
-    list_node unfinished; /* topics whose fan-out goes on in the next turn */
+    list_node unfinished; /* topics whose fan-out is due, or goes on in the next turn */
+    topic *published;     /* the one of them whose fan-out has not begun; NULL: none */
+    loop_task fan_out;    /* which begins it */
     list_node waking;     /* topics whose waiters are to be woken */
     list_node idle;       /* topics that nobody wants and that keep nothing, longest unwanted first */
     timer slice;
     timer wake_slice;
     loop_task wake;
-    hub_event event;       /* of Socket.IO, being delivered */
-    weft_message received; /* a WebSocket's, as the program sees it: only kind and data ever change */
-    str view;              /* the message being delivered */
-    bool view_is_text;     /* it is valid UTF-8: sending it on needs no second look */
-    bool view_has_room;    /* the bytes in front of it are free, for the header of one reply */
+    topic_run runs[N_WIRES]; /* of `joined` */
+    const topic *joined;     /* the topic that is being served; NULL: there are no runs */
+    hub_event event;         /* of Socket.IO, being delivered */
+    weft_message received;   /* a WebSocket's, as the program sees it: only kind and data ever change */
+    str view;                /* the message being delivered */
+    bool view_is_text;       /* it is valid UTF-8: sending it on needs no second look */
+    bool view_has_room;      /* the bytes in front of it are free, for the header of one reply */
     /* The setting that a WEFT_E_TOO_LARGE or the next peer_leave() is due to; NULL: none. Who tells it clears it. */
     const char *limit;
     /* Messages that slow subscribers did not get, by policy; for WEFT_SLOW_CLOSE the peers closed. */
@@ -248,6 +270,9 @@ static inline chunk *topic_variant_image(const topic *t, uint64_t offset, uint32
     return one ? one->image : NULL;
 }
 
+/** The messages from `first` to below `end`, joined for the first subscriber that asks. Good until the topic is released. */
+const topic_run *topic_join(topic *t, uint64_t first, uint64_t end, const topic_joint *how, peer *p);
+
 /** Takes the reference, on failure too. 0 or -ENOMEM. */
 int topic_keep_variant(topic *t, uint64_t offset, uint32_t variant, chunk *image);
 
@@ -285,13 +310,12 @@ typedef struct {
 } publication;
 
 /** Publishes; takes the reference to the blob, on failure too. ret_done may be NULL, and then a topic that nobody wants
- * and that keeps no history is not made. At home the message is numbered and queued to subscribers of this loop before
- * this returns. Elsewhere it is handed to the home: order holds for each (loop, topic), WEFT_E_FULL and WEFT_E_CLOSED
+ * and that keeps no history is not made. At home the message is numbered before this returns. Elsewhere it is handed to the home: order holds for each (loop, topic), WEFT_E_FULL and WEFT_E_CLOSED
  * are its inbox's, what fails there is counted there, and ret_done must be NULL: hub_publish_ask() (ask.h) is for who
  * wants to know the place. 0, WEFT_E_INVALID, WEFT_E_TOO_LARGE (max_topics) or -ENOMEM. */
 int hub_publish(hub *h, str name, blob *body, uint64_t except, publication *ret_done);
 
-/** What a peer has not got of topics whose fan-out is under way. */
+/** What a peer has not got of topics whose fan-out is due or under way. */
 void hub_finish_for(peer *p);
 
 /** Before something else is queued to a peer: what was published to it goes first. */

@@ -34,6 +34,11 @@ void topic_free(topic *t);
 /** How many subscribers and polls it has has changed: the home of a mirror is to know. */
 void topic_count_changed(topic *t);
 
+/* run.c */
+
+/** Drops what was joined of the topic that is being served. */
+void runs_drop(hub *h);
+
 /* ring.c */
 
 size_t ring_message_bytes(const blob *body);
@@ -62,6 +67,14 @@ static inline bool topic_is_unfinished(const topic *t)
     return list_linked(&t->unfinished);
 }
 
+/** Everybody has what was published, or nobody is there. */
+static inline void topic_set_finished(topic *t)
+{
+    list_remove(&t->unfinished);
+    if (t->hub->published == t)
+        t->hub->published = NULL;
+}
+
 void subscriber_set_lagging(topic *t, subscriber *s, bool lagging);
 
 /** Takes the reference to the blob on success; the topic is held. 0 or -ENOMEM, and then nobody gets it. */
@@ -69,6 +82,9 @@ int fanout_append(topic *t, blob *body, uint64_t except, uint64_t at_ms);
 
 /** On a mirror, which is held: all before `next` that it has not got is lost, and with it what it keeps. */
 void fanout_lose(topic *t, uint64_t next);
+
+/** The task of hub->fan_out. */
+void fanout_begin(loop_task *task);
 
 /** The timer of hub->slice. */
 void fanout_next_slice(timer *clock);

@@ -250,13 +250,23 @@ static void run_timers(loop *l)
 
 /* ---- tasks ---- */
 
-void loop_defer(loop *l, loop_task *task)
+static void defer_before(loop *l, list_node *next, loop_task *task)
 {
     if (loop_task_queued(task))
         return;
-    list_append(&l->tasks, &task->node);
+    list_append(next, &task->node);
     if (!l->in_step)
         set_clock(l);
+}
+
+void loop_defer(loop *l, loop_task *task)
+{
+    defer_before(l, &l->tasks, task);
+}
+
+void loop_defer_first(loop *l, loop_task *task)
+{
+    defer_before(l, l->tasks.next, task);
 }
 
 void loop_undefer(loop *l, loop_task *task)

@@ -127,6 +127,9 @@ static inline bool loop_task_queued(const loop_task *task)
  * already is fine. The task may be freed or deferred again as soon as it runs. */
 void loop_defer(loop *l, loop_task *task);
 
+/** The same before all tasks that are queued. */
+void loop_defer_first(loop *l, loop_task *task);
+
 /** Takes a queued task back; not queued is fine. */
 void loop_undefer(loop *l, loop_task *task);
 

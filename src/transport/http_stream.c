@@ -55,17 +55,20 @@ static void wrap_chunk(char *payload, size_t len)
     http1_chunk_wrap(payload, len);
 }
 
-/* A chunk of the body, in the room that encoding_image() was asked to leave around it. Where the body goes without
- * chunks the sink takes the payload alone. */
-static int put_image(http_stream *s, chunk *image)
+/* In the room that was asked for around it. */
+static str payload_in(const chunk *image)
 {
-    str payload = {image->bytes + HTTP1_CHUNK_BEFORE, image->len - HTTP1_CHUNK_BEFORE - HTTP1_CHUNK_BEHIND};
-    return put(s, &(sink_piece){.body = payload, .owner = image, .in_chunk = true});
+    return (str){image->bytes + HTTP1_CHUNK_BEFORE, image->len - HTTP1_CHUNK_BEFORE - HTTP1_CHUNK_BEHIND};
 }
 
-static int http_stream_deliver(peer *p, topic *t, uint64_t offset)
+/* A chunk of the body. Where the body goes without chunks the sink takes the payload alone. */
+static int put_image(http_stream *s, chunk *image)
 {
-    http_stream *s = http_stream_of(p);
+    return put(s, &(sink_piece){.body = payload_in(image), .owner = image, .in_chunk = true});
+}
+
+static chunk *image_of(http_stream *s, topic *t, uint64_t offset)
+{
     const encoding_frame frame = {
         .encoding = kind_of(s)->encoding,
         .format = kind_of(s)->format,
@@ -73,8 +76,37 @@ static int http_stream_deliver(peer *p, topic *t, uint64_t offset)
         .behind = HTTP1_CHUNK_BEHIND,
         .finish = wrap_chunk,
     };
-    chunk *image = encoding_image(t, offset, &frame);
+    return encoding_image(t, offset, &frame);
+}
+
+static int http_stream_deliver(peer *p, topic *t, uint64_t offset)
+{
+    http_stream *s = http_stream_of(p);
+    chunk *image = image_of(s, t, offset);
     return image ? put_image(s, image) : -ENOMEM;
+}
+
+static str payload_of(peer *p, topic *t, uint64_t offset)
+{
+    chunk *image = image_of(http_stream_of(p), t, offset);
+    return image ? payload_in(image) : STR("");
+}
+
+static const topic_run *http_stream_run(peer *p, topic *t, uint64_t first, uint64_t end)
+{
+    const topic_joint how = {
+        .format = kind_of(http_stream_of(p))->format,
+        .before = HTTP1_CHUNK_BEFORE,
+        .behind = HTTP1_CHUNK_BEHIND,
+        .bytes = payload_of,
+        .finish = wrap_chunk,
+    };
+    return topic_join(t, first, end, &how, p);
+}
+
+static int http_stream_deliver_run(peer *p, const topic_run *run)
+{
+    return put_image(http_stream_of(p), run->image);
 }
 
 /* Encoded where it is sent from, so that a large message is not copied once more. */
@@ -295,10 +327,10 @@ static void http_stream_about(const peer *p, weft_peer_info *ret_info)
 #define STREAM_OPS(name)                                                                                               \
     {                                                                                                                  \
         .transport = (name), .bytes = sizeof(http_stream), .send = http_stream_send, .deliver = http_stream_deliver,   \
-        .begin = http_stream_begin, .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping,          \
-        .close = http_stream_close, .abort = http_stream_abort, .pause = http_stream_pause,                            \
-        .queued = http_stream_queued, .notify = http_stream_notify, .due = keep_alive, .about = http_stream_about,     \
-        .free = http_stream_free,                                                                                      \
+        .run = http_stream_run, .deliver_run = http_stream_deliver_run, .begin = http_stream_begin,                    \
+        .gap = http_stream_gap, .say = http_stream_say, .ping = http_stream_ping, .close = http_stream_close,          \
+        .abort = http_stream_abort, .pause = http_stream_pause, .queued = http_stream_queued,                          \
+        .notify = http_stream_notify, .due = keep_alive, .about = http_stream_about, .free = http_stream_free,         \
     }
 
 static const peer_ops sse_ops = STREAM_OPS(WEFT_TRANSPORT_SSE), line_ops = STREAM_OPS(WEFT_TRANSPORT_STREAM);

@@ -158,7 +158,7 @@ static int sent(socketio_socket *s, const socketio_emission *what, int error)
         peer_abort(&s->peer);
         return error;
     }
-    peer_count_out(&s->peer, what->args.len);
+    peer_count_out(&s->peer, 1, what->args.len);
     return peer_queued_result(&s->peer);
 }
 
@@ -338,7 +338,7 @@ static void send_to(socketio_socket *s, void *user)
     if (socketio_images_send(s->client, &b->images))
         socketio_client_abort(s->client, ENGINEIO_FORCED_CLOSE);
     else
-        peer_count_out(&s->peer, b->what->args.len);
+        peer_count_out(&s->peer, 1, b->what->args.len);
 }
 
 int socketio_broadcast(socketio_namespace *n, const socketio_audience *to, const socketio_emission *what)

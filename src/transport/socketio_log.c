@@ -354,7 +354,7 @@ static int send_packet(const log_entry *e, uint64_t number, socketio_socket *s, 
     memcpy(images.images, e->images, e->n_images * sizeof *e->images);
     int error = socketio_images_send(s->client, &images);
     if (!error)
-        peer_count_out(&s->peer, e->images[0]->len - ENGINEIO_ROOM);
+        peer_count_out(&s->peer, 1, e->images[0]->len - ENGINEIO_ROOM);
     return error;
 }
 

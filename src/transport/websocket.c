@@ -313,9 +313,10 @@ static void websocket_about(const peer *p, weft_peer_info *ret_info)
 #define OPS_COUNTED_AS(number)                                                                                         \
     {                                                                                                                  \
         .transport = (weft_transport)(number), .bytes = sizeof(websocket), .send = websocket_send,                     \
-        .deliver = websocket_deliver, .gap = websocket_gap, .say = websocket_say, .ping = websocket_ping,              \
-        .close = websocket_close, .abort = websocket_abort, .pause = websocket_pause, .queued = websocket_queued,      \
-        .notify = websocket_notify, .due = websocket_due, .about = websocket_about, .free = websocket_free,            \
+        .deliver = websocket_deliver, .run = websocket_run, .deliver_run = websocket_deliver_run,                      \
+        .gap = websocket_gap, .say = websocket_say, .ping = websocket_ping, .close = websocket_close,                  \
+        .abort = websocket_abort, .pause = websocket_pause, .queued = websocket_queued, .notify = websocket_notify,    \
+        .due = websocket_due, .about = websocket_about, .free = websocket_free,                                        \
     }
 
 static const peer_ops websocket_peer_ops = OPS_COUNTED_AS(WEFT_TRANSPORT_WEBSOCKET);

@@ -104,6 +104,8 @@ int websocket_put_close(websocket *ws, int code, str reason);
 
 int websocket_send(peer *p, const weft_message *message);
 int websocket_deliver(peer *p, topic *t, uint64_t offset);
+const topic_run *websocket_run(peer *p, topic *t, uint64_t first, uint64_t end);
+int websocket_deliver_run(peer *p, const topic_run *run);
 int websocket_gap(peer *p, topic *t, uint64_t next);
 int websocket_say(peer *p, str text);
 int websocket_ping(peer *p, str payload);

@@ -321,6 +321,8 @@ static size_t websocket_data(void *owner, char *at, size_t len)
     if (ws->sink)
         websocket_tidy(ws);
     ws->peer.own_flags &= (uint8_t)~WEBSOCKET_DECODING;
+    if (ws->sink && ws->sink->queued)
+        hub_catch_up(ws->peer.hub, &ws->peer); /* what goes out now takes along what was published meanwhile */
     websocket_free_if_done(ws);
     return done;
 }

@@ -143,10 +143,15 @@ static chunk *encoded_image(websocket *ws, topic *t, uint64_t offset)
     return encoding_image(t, offset, &frame);
 }
 
-static int write_encoded(websocket *ws, chunk *image)
+static str encoded_bytes(chunk *image)
 {
     size_t unused = WS_MAX_HEADER_BYTES - ws_header_len(image->len - WS_MAX_HEADER_BYTES);
-    sink_piece piece = {.body = {image->bytes + unused, image->len - unused}, .owner = image};
+    return (str){image->bytes + unused, image->len - unused};
+}
+
+static int write_encoded(websocket *ws, chunk *image)
+{
+    sink_piece piece = {.body = encoded_bytes(image), .owner = image};
     return ws->sink->ops->write(ws->sink, &piece);
 }
 
@@ -178,15 +183,18 @@ static chunk *deflated_image(websocket *ws, topic *t, uint64_t offset)
                                    blob_data(body));
 }
 
-static chunk *plain_image(websocket *ws, topic *t, uint64_t offset)
+static RARE chunk *new_plain_image(websocket *ws, topic *t, uint64_t offset)
 {
-    chunk *image = topic_image(t, offset, WIRE_WEBSOCKET);
-    if (image)
-        return image;
-    image = make_image(websocket_blocks(ws), topic_message_at(t, offset)->body);
+    chunk *image = make_image(websocket_blocks(ws), topic_message_at(t, offset)->body);
     if (image)
         topic_keep_image(t, offset, WIRE_WEBSOCKET, image);
     return image;
+}
+
+static inline chunk *plain_image(websocket *ws, topic *t, uint64_t offset)
+{
+    chunk *image = topic_image(t, offset, WIRE_WEBSOCKET);
+    return image ? image : new_plain_image(ws, t, offset);
 }
 
 int websocket_deliver(peer *p, topic *t, uint64_t offset)
@@ -198,6 +206,31 @@ int websocket_deliver(peer *p, topic *t, uint64_t offset)
     if (!image)
         image = plain_image(ws, t, offset);
     return image ? write_image(ws, image) : -ENOMEM;
+}
+
+static str bytes_of(peer *p, topic *t, uint64_t offset)
+{
+    websocket *ws = websocket_of(p);
+    bool encoded = websocket_route_of(ws)->encoding;
+    chunk *image = encoded ? encoded_image(ws, t, offset) : plain_image(ws, t, offset);
+    if (!image || image->body)
+        return STR("");
+    return encoded ? encoded_bytes(image) : (str){image->bytes, image->len};
+}
+
+const topic_run *websocket_run(peer *p, topic *t, uint64_t first, uint64_t end)
+{
+    websocket *ws = websocket_of(p);
+    if (websocket_deflate_of(ws))
+        return NULL;
+    const websocket_route *route = websocket_route_of(ws);
+    const topic_joint how = {.format = route->encoding ? route->format : WIRE_WEBSOCKET, .bytes = bytes_of};
+    return topic_join(t, first, end, &how, p);
+}
+
+int websocket_deliver_run(peer *p, const topic_run *run)
+{
+    return write_image(websocket_of(p), run->image);
 }
 
 /* ------------------------------------------------------------------------------------- what is carried for others */

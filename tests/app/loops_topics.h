@@ -304,14 +304,14 @@ static inline void reader_reads(reader *r)
         return;
     }
     if (r->by == READ_EVENTS) {
-        assert_true(stream_read_chunk(r->fd, client_bytes, sizeof client_bytes) > 0);
+        assert_true(stream_read(r->fd, client_bytes, sizeof client_bytes) > 0);
         snprintf(r->id, sizeof r->id, "%s", stream_cursor());
         const char *data = strstr(client_bytes, "\ndata: ");
         assert_non_null(data);
         snprintf(r->data, sizeof r->data, "%.*s", (int)strcspn(data + 7, "\n"), data + 7);
     } else {
         if (r->by == READ_LINES)
-            assert_true(stream_read_chunk(r->fd, client_bytes, sizeof client_bytes) > 0);
+            assert_true(stream_read(r->fd, client_bytes, sizeof client_bytes) > 0);
         else if (r->by >= READ_PROTOCOL)
             hear(&r->speaker);
         else

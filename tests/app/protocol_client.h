@@ -120,7 +120,7 @@ static inline const char *hear(speaker *s)
     } else if (s->by == BY_EVENTS) {
         ssize_t len;
         do /* comments come into a long silence */
-            len = stream_read_chunk(s->fd, client_bytes, sizeof client_bytes);
+            len = stream_read(s->fd, client_bytes, sizeof client_bytes);
         while (len > 0 && client_bytes[0] == ':');
         assert_true(len > 8);
         assert_memory_equal(client_bytes, "data: ", 6);

@@ -507,7 +507,7 @@ static bool try_connect(speaker *s)
         return false;
     if (by == BY_WEBSOCKET)
         return client_receive(s->fd).opcode == CLIENT_TEXT;
-    while (stream_read_chunk(s->fd, client_bytes, sizeof client_bytes) > 0)
+    while (stream_read(s->fd, client_bytes, sizeof client_bytes) > 0)
         if (find_session(s))
             return true;
     return false;
@@ -533,7 +533,7 @@ static bool try_hear(speaker *s)
     if (by == BY_WEBSOCKET)
         return client_receive(s->fd).opcode == CLIENT_TEXT;
     if (by == BY_EVENTS)
-        return stream_read_chunk(s->fd, client_bytes, sizeof client_bytes) > 0;
+        return stream_read(s->fd, client_bytes, sizeof client_bytes) > 0;
     if (!try_answer(ask_poll(s, "25"), 200))
         return false;
     snprintf(s->seq, sizeof s->seq, "%ld", strtol(strstr(client_bytes, "\"seq\":") + 6, NULL, 10));

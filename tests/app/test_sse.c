@@ -297,7 +297,7 @@ static void stream__carries_every_kind(void **state)
         stream_expect(fd, line);
     }
     for (size_t i = 0; i < N_OF(kinds); i++) {
-        assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+        assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
         snprintf(line, sizeof line, "{\"id\":\"%s\",%s", stream_cursor(), members_of_kinds[i]);
         assert_string_equal(client_bytes, line);
     }
@@ -410,7 +410,7 @@ static void sse__has_a_place_before_its_first_message(void **state)
     char place[64];
     serve_history(come_back);
     int fd = sse_open("/", "");
-    assert_true(stream_read_any_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read_any(fd, client_bytes, sizeof client_bytes) > 0);
     assert_true(stream_begins_with_id(client_bytes));
     snprintf(place, sizeof place, "%s", stream_cursor());
     close(fd);
@@ -419,7 +419,7 @@ static void sse__has_a_place_before_its_first_message(void **state)
     expect_texts(fd, 1, 2);
     close(fd);
     fd = sse_open("/?since=start", "");
-    assert_true(stream_read_any_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read_any(fd, client_bytes, sizeof client_bytes) > 0);
     assert_false(stream_begins_with_id(client_bytes)); /* it says itself where it begins */
     close(fd);
 }
@@ -458,11 +458,11 @@ static void stream__goes_on_behind_a_cursor(void **state)
     serve_history(come_back);
     publish_texts(1, 2);
     int fd = line_open("/lines?since=start", "");
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     snprintf(path, sizeof path, "/lines?since=%s", stream_cursor());
     close(fd);
     fd = line_open(path, "");
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     assert_non_null(strstr(client_bytes, "\"data\":\"m2\"}\n"));
     client_expect_silence(fd, 20);
     close(fd);
@@ -499,7 +499,7 @@ static void sse__tells_open_what_the_client_has(void **state)
 static void check_gap(int fd, const char *first)
 {
     char data[256], rest[256];
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     snprintf(data, sizeof data, "%.*s", (int)sizeof data - 1, client_bytes);
     const char *place = stream_cursor();
     snprintf(rest, sizeof rest, "id: %s\nevent: weft-gap\ndata: {\"topic\":\"t\",\"cursor\":\"%s\"}\n\n", place, place);
@@ -539,7 +539,7 @@ static void sse__has_a_gap_behind_it_once(void **state)
     char place[64];
     serve_sse(&(weft_sse_options){.open = come_back});
     int fd = sse_open("/", last_event("foreign"));
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     assert_non_null(strstr(client_bytes, "event: weft-gap"));
     snprintf(place, sizeof place, "%s", stream_cursor());
     close(fd);
@@ -556,11 +556,11 @@ static void stream__tells_of_a_gap(void **state)
     serve_history(come_back);
     publish_texts(1, 1);
     int fd = line_open("/lines?since=foreign", "");
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     assert_memory_equal(client_bytes, start, sizeof start - 1);
     assert_string_equal(client_bytes + sizeof start - 1 + strspn(client_bytes + sizeof start - 1, "0123456789abcdef-"),
                         "\"}\n");
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     assert_non_null(strstr(client_bytes, "\"data\":\"m1\""));
     close(fd);
 }

@@ -62,8 +62,8 @@ static void sse__takes_whole_what_crosses_the_limit_and_then_no_more(void **stat
     assert_int_equal(results[1], WEFT_QUEUED);
     assert_int_equal(results[2], WEFT_E_FULL);
     assert_int_equal(results[3], 900 + 1000 + 2 * (int)strlen("38c\r\ndata: \n\n\r\n"));
-    assert_int_equal(stream_read_chunk(fd, client_bytes, sizeof client_bytes), 908);
-    assert_int_equal(stream_read_chunk(fd, client_bytes, sizeof client_bytes), 1008);
+    assert_int_equal(stream_read(fd, client_bytes, sizeof client_bytes), 908);
+    assert_int_equal(stream_read(fd, client_bytes, sizeof client_bytes), 1008);
     CLIENT_UNTIL(strstr(events, "drain "));
     stream_leave(fd);
     assert_string_equal(look(), "drain close:1006: ");
@@ -116,7 +116,7 @@ static harvest read_on(int fd, unsigned next)
 {
     harvest h = {0};
     bool gap = false;
-    while (client_wait(fd, POLLIN, 100) && stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0) {
+    while (client_wait(fd, POLLIN, 100) && stream_read(fd, client_bytes, sizeof client_bytes) > 0) {
         if (strstr(client_bytes, "event: weft-gap")) {
             h.n_gaps++;
             gap = true;
@@ -263,7 +263,7 @@ static void publish_large(void)
 /* The next chunk is an event with the large text as its one line. */
 static void expect_large(int fd, char *room, size_t room_bytes)
 {
-    ssize_t len = stream_read_chunk(fd, room, room_bytes);
+    ssize_t len = stream_read(fd, room, room_bytes);
     assert_true(len > (ssize_t)large_bytes);
     const char *data = room + len - 2 - large_bytes;
     assert_memory_equal(data - 6, "data: ", 6);
@@ -431,7 +431,7 @@ static bool go_through_everything(const char *path)
     ssize_t got = 1;
     bool good = client_read_head(fd) == 200;
     while (good && got > 0) { /* up to the last chunk */
-        got = stream_read_chunk(fd, client_bytes + len, 60000 - len);
+        got = stream_read(fd, client_bytes + len, 60000 - len);
         len += got > 0 ? (size_t)got : 0;
     }
     good = good && got == 0 && strstr(client_bytes, "gap") && strstr(client_bytes, "eHh4") &&

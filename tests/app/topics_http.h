@@ -155,7 +155,7 @@ static inline const char *member(const char *name)
 /** The next chunk of a stream is this, with each epoch as E. */
 static inline void expect_chunk(int fd, const char *text)
 {
-    assert_true(stream_read_chunk(fd, client_bytes, sizeof client_bytes) > 0);
+    assert_true(stream_read(fd, client_bytes, sizeof client_bytes) > 0);
     assert_string_equal(plain(client_bytes), text);
 }
 

@@ -155,7 +155,7 @@ CASES = [
     ('an echoed message of 1 KiB', WEBSOCKET, echo(1024, 1), 500, 1870),
     ('a handshake', WEBSOCKET, handshakes, 100, 17100),
     ('a delivery of 100 B to one of 100', BROADCAST, broadcast(1), 20, 770),
-    ('a delivery of 100 B among 16 to one of 100', BROADCAST, broadcast(16), 10, 460),
+    ('a delivery of 100 B among 16 to one of 100', BROADCAST, broadcast(16), 10, 84),
     ('a delivery of 100 B to one of 100 event streams', SERVE, events, 20, 990),
     ('a message that a long poll waited for', SERVE, polls, 100, 34700),
     ('an echoed event of Socket.IO', SOCKETIO, socketio_echo(1), 200, 3170),

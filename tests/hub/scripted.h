@@ -68,6 +68,7 @@ typedef struct {
     size_t n_images, n_deliveries;
     int calls;        /* under way: no callback may come inside one */
     uint64_t burn_ns; /* what each delivery takes */
+    bool defers;      /* what is published waits for the end of the turn, or for what begins it before */
     bool allocates;   /* each write to a transport, as a queue that grows */
 } scripted_stage;
 
@@ -554,6 +555,13 @@ static inline void unsubscribe(client *c, const char *name)
     stage.calls--;
 }
 
+/** What was published reaches its subscribers at once, and not at the end of the turn, so that a test sees what each message does. */
+static inline void reach_subscribers(void)
+{
+    if (!stage.defers)
+        stage.hub.fan_out.run(&stage.hub.fan_out);
+}
+
 static inline int publish_data(const char *name, str data, uint64_t except)
 {
     blob *body = blob_new(&stage.loop.blocks, WEFT_TEXT, (str){NULL, 0}, data);
@@ -561,6 +569,7 @@ static inline int publish_data(const char *name, str data, uint64_t except)
         return -ENOMEM;
     stage.calls++;
     int result = hub_publish(&stage.hub, str_from(name), body, except, NULL);
+    reach_subscribers();
     stage.calls--;
     return result;
 }
@@ -572,6 +581,7 @@ static inline int publish_told(const char *name, const char *text, publication *
         return -ENOMEM;
     stage.calls++;
     int result = hub_publish(&stage.hub, str_from(name), body, 0, ret_done);
+    reach_subscribers();
     stage.calls--;
     return result;
 }

@@ -298,6 +298,7 @@ static void publish_from(unsigned from, int t, uint64_t except)
     model.accepted[t][from]++;
     stage.calls++;
     int error = hub_publish(&stage.hub, str_from(model.names[t]), body, except, NULL);
+    reach_subscribers();
     stage.calls--;
     if (!error)
         return;

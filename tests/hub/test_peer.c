@@ -609,7 +609,7 @@ static void peer__counts_beyond_what_it_has_room_for(void **state)
     client *c = guest();
     peer *p = &c->line->peer;
     peer_count_in(p, UINT32_MAX);
-    peer_count_out(p, 7);
+    peer_count_out(p, 1, 7);
     assert_null(p->extra);
     assert_counted(c, 1, 1, most, 7);
     peer_count_in(p, 0);
@@ -617,12 +617,12 @@ static void peer__counts_beyond_what_it_has_room_for(void **state)
     peer_count_in(p, 1);
     assert_counted(c, 3, 1, most + 1, 7);
     peer_count_in(p, 5 * most);
-    peer_count_out(p, 5 * most);
+    peer_count_out(p, 1, 5 * most);
     assert_counted(c, 4, 2, 6 * most + 1, 7 + 5 * most);
     p->messages_in = p->messages_out = UINT32_MAX;
     peer_count_in(p, 1);
-    peer_count_out(p, 1);
-    peer_count_out(p, 1);
+    peer_count_out(p, 1, 1);
+    peer_count_out(p, 1, 1);
     assert_counted(c, 5 + most, 4 + most, 6 * most + 2, 9 + 5 * most);
 }
 

@@ -402,6 +402,7 @@ static void publish_as(int t, uint64_t except, bool told)
     a->ids[a->head++] = (published){except, stage.loop.now_ms, bytes};
     stage.calls++;
     assert_int_equal(hub_publish(&stage.hub, str_from(settings[t].name), body, except, told ? &done : NULL), 0);
+    reach_subscribers();
     stage.calls--;
     assert_int_equal(done.at.number, told ? a->head : 0);
     note_topic(t);

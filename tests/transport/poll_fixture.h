@@ -114,7 +114,9 @@ static inline int publish_message(const char *name, weft_kind kind, const char *
 {
     blob *body = blob_new(&the_loop.blocks, kind, str_from(event), data);
     publication done;
-    return body ? hub_publish(&the_hub, str_from(name), body, 0, &done) : -ENOMEM;
+    int result = body ? hub_publish(&the_hub, str_from(name), body, 0, &done) : -ENOMEM;
+    the_hub.fan_out.run(&the_hub.fan_out); /* and not at the end of the turn */
+    return result;
 }
 
 static inline void publish(const char *name, const char *text)

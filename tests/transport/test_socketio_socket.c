@@ -125,6 +125,7 @@ static void gate__holds_back_what_is_published(void **state)
     socketio_socket *s = socket_in(l, "/");
     assert_int_equal(hub_subscribe(&stage.hub, &s->peer, STR("t"), (since){.from = SINCE_NOW}, NULL), 0);
     hub_publish(&stage.hub, STR("t"), blob_new(NULL, WEFT_TEXT, STR(""), STR("hi")), 0, NULL);
+    stage.hub.fan_out.run(&stage.hub.fan_out); /* and not at the end of the turn */
     turn();
     assert_log(l->wire, "");
     assert_int_equal(CALL(socketio_socket_admit(s)), 0);
@@ -376,10 +377,12 @@ static void topic__is_delivered_as_one_image_to_the_sockets_of_the_main_namespac
     for (size_t i = 0; i < N_OF(all); i++)
         assert_int_equal(hub_subscribe(&stage.hub, all[i], STR("t"), (since){.from = SINCE_NOW}, NULL), 0);
     hub_publish(&stage.hub, STR("t"), blob_new(NULL, WEFT_JSON, STR("news"), STR("[1,2]")), 0, NULL);
+    stage.hub.fan_out.run(&stage.hub.fan_out); /* and not at the end of the turn */
     assert_log(a->wire, "42[\"news\",1,2] ");
     assert_log(b->wire, "42[\"news\",1,2] 42/b,[\"news\",1,2] ");
     assert_int_equal(n_images, 1);
     hub_publish(&stage.hub, STR("t"), blob_new(NULL, WEFT_BINARY, STR("disconnect"), STR("x")), 0, NULL);
+    stage.hub.fan_out.run(&stage.hub.fan_out); /* and not at the end of the turn */
     assert_log(a->wire, "451-[\"message\",{\"_placeholder\":true,\"num\":0}] <x> ");
     assert_int_equal(n_images, 1);
 }
