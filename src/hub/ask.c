@@ -80,7 +80,7 @@ static int push_publication(const hub_links *links, pool *blocks, str name, publ
         n->base.base.bytes = bytes + ring_message_bytes(from.body);
         n->name_len = (uint8_t)name.len;
         memcpy(n->name, name.at, name.len);
-        error = inbox_push(links->boxes[hub_links_home(links, name)], &n->base.base);
+        error = loop_push(links->boxes[hub_links_home(links, name)], &n->base.base);
     }
     if (!error)
         return 0;

@@ -106,7 +106,7 @@ bool reach_has_room(const reach *r, unsigned number, size_t bytes)
 
 int reach_push(const reach *r, unsigned number, hub_note *n)
 {
-    return inbox_push(r->links->boxes[number], &n->base);
+    return loop_push(r->links->boxes[number], &n->base);
 }
 
 /* ------------------------------------------------------------------------------------------------------ trying

@@ -1,7 +1,6 @@
 #include "loop/inbox.h"
 #include <assert.h>
 #include <errno.h>
-#include <stdbool.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 #include <weft.h>
@@ -46,7 +45,7 @@ int inbox_open(inbox *box)
 }
 
 /* Cannot fail in a way that matters: EAGAIN is a counter at its top, which is readable. */
-static void wake(const inbox *box)
+void inbox_wake(const inbox *box)
 {
     int before = errno;
     uint64_t one = 1;
@@ -73,10 +72,10 @@ static void release(inbox *box, size_t bytes)
     atomic_fetch_sub_explicit(&box->bytes, bytes, memory_order_relaxed); /* see reserve() */
 }
 
-int inbox_push(inbox *box, note *n)
+int inbox_push_quietly(inbox *box, note *n, bool *ret_wake)
 {
     assert(n->bytes >= sizeof *n);
-    /* Acquire, here and when the exchange fails: of the store that opened the inbox, for the descriptor that wake()
+    /* Acquire, here and when the exchange fails: of the store that opened the inbox, for the descriptor that inbox_wake()
      * uses. */
     note *head = atomic_load_explicit(&box->head, memory_order_acquire);
     if (head == INBOX_CLOSED)
@@ -93,9 +92,17 @@ int inbox_push(inbox *box, note *n)
         /* Release: the note's bytes, to the exchange of inbox_take() and inbox_close(). From here on the note is
          * theirs. */
     } while (!atomic_compare_exchange_weak_explicit(&box->head, &head, n, memory_order_release, memory_order_acquire));
-    if (head == &inbox_empty)
-        wake(box);
+    *ret_wake = head == &inbox_empty;
     return 0;
+}
+
+int inbox_push(inbox *box, note *n)
+{
+    bool wake = false;
+    int error = inbox_push_quietly(box, n, &wake);
+    if (wake)
+        inbox_wake(box);
+    return error;
 }
 
 void inbox_signal(inbox *box, unsigned flags)
@@ -109,7 +116,7 @@ void inbox_signal(inbox *box, unsigned flags)
     } while (!atomic_compare_exchange_weak_explicit(&box->flags, &before, before | flags, memory_order_release,
                                                     memory_order_acquire));
     if (!(before & INBOX_FLAGS)) /* otherwise whoever set the first flag writes, or has written */
-        wake(box);
+        inbox_wake(box);
 }
 
 /* Newest first to oldest first; what comes out no longer counts. */

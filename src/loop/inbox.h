@@ -9,6 +9,7 @@
 #define WEFT_LOOP_INBOX_H
 
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -45,6 +46,12 @@ int inbox_fd(const inbox *box);
  * has been taken again accepts notes meant for the loop before: what a note refers to by handle must be looked up when
  * it runs. */
 int inbox_push(inbox *box, note *n);
+
+/** The same without waking the loop; where *ret_wake says so inbox_wake() is to follow soon. */
+int inbox_push_quietly(inbox *box, note *n, bool *ret_wake);
+
+/** Any thread. */
+void inbox_wake(const inbox *box);
 
 /** Wakes the loop with flag bits that inbox_take() hands over; async-signal-safe; a closed inbox ignores it. */
 void inbox_signal(inbox *box, unsigned flags);

@@ -122,6 +122,28 @@ int loop_fd(loop *l)
     return l->epoll_fd;
 }
 
+/* ---- other inboxes ---- */
+
+int loop_push(inbox *box, note *n)
+{
+    loop *l = loop_entered;
+    bool wake = false;
+    if (!l)
+        return inbox_push(box, n);
+    int error = inbox_push_quietly(box, n, &wake);
+    if (wake && l->n_to_wake == LOOP_MAX)
+        inbox_wake(box);
+    else if (wake)
+        l->to_wake[l->n_to_wake++] = box;
+    return error;
+}
+
+static void wake_others(loop *l)
+{
+    while (l->n_to_wake)
+        inbox_wake(l->to_wake[--l->n_to_wake]);
+}
+
 /* ---- sources ---- */
 
 int loop_watch(loop *l, loop_source *source, uint32_t events)
@@ -176,6 +198,7 @@ static void run_sources(loop *l)
         uint32_t events = event->events & (source->watched | EPOLLERR | EPOLLHUP);
         if (events)
             source->ready(source, events);
+        wake_others(l);
     }
 }
 
@@ -202,6 +225,7 @@ static void run_notes(loop *l)
         n->run(n, l->owner);
         mem_free(n);
     }
+    wake_others(l);
 }
 
 static void drop_notes(note *waiting)
@@ -246,6 +270,7 @@ static void run_timers(loop *l)
 {
     l->now_ms = monotonic_ms();
     wheel_advance(&l->wheel, l->now_ms);
+    wake_others(l);
 }
 
 /* ---- tasks ---- */
@@ -283,6 +308,7 @@ static void run_round(loop *l)
         loop_task *task = CONTAINER(node, loop_task, node);
         list_remove(node);
         task->run(task);
+        wake_others(l);
     }
     list_remove(&l->round_end);
 }
@@ -363,6 +389,8 @@ static loop *enter(loop *l)
 {
     assert(!l->in_step);
     loop *outer = loop_entered; /* a callback of one loop may step or end another */
+    if (outer)
+        wake_others(outer); /* this may be among them */
     if (loop_driven(l->index) != l)
         atomic_store_explicit(&places[l->index].driver, &loop_entered, memory_order_relaxed);
     loop_entered = l;

@@ -56,9 +56,11 @@ struct loop {
     uint64_t clock_at_ms;     /* when the timerfd goes off; UINT64_MAX: never, or it has */
     list_node round_end;      /* among the tasks while they run */
     list_node tasks;          /* oldest first */
-    void *owner;              /* whoever built the loop: handed to notes */
-    uint64_t n_wakes;         /* epoll_wait calls: which turn this is */
-    int event, n_events;      /* the batch: next one to look at, and its end */
+    inbox *to_wake[LOOP_MAX]; /* that notes were pushed to meanwhile */
+    unsigned n_to_wake;
+    void *owner;         /* whoever built the loop: handed to notes */
+    uint64_t n_wakes;    /* epoll_wait calls: which turn this is */
+    int event, n_events; /* the batch: next one to look at, and its end */
     struct epoll_event events[LOOP_EVENTS];
 };
 
@@ -100,6 +102,10 @@ loop *loop_unstarted(unsigned index);
 
 /** The inbox at a place in the table; never NULL for an index below LOOP_MAX. Any thread. */
 inbox *loop_inbox(unsigned index);
+
+/** As inbox_push(). From inside a turn the other loop is woken when what pushes is done (the source, all notes, all timers, the task), so that it gets at
+ * once all that comes of one read, and not first the first of it. */
+int loop_push(inbox *box, note *n);
 
 /** Sets what is watched: adds, changes, or (0) takes away. What is no longer asked for is not told, even if it was
  * already taken. 0 or -errno, and then nothing has changed. */

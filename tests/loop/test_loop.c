@@ -257,6 +257,12 @@ static void note_happened(note *n, void *owner)
     happened(((letter_note *)n)->letter);
 }
 
+static void drop_silently(note *n, void *owner)
+{
+    (void)n;
+    (void)owner;
+}
+
 static note *letter_note_new(char letter)
 {
     letter_note *n = mem_new(sizeof *n);
@@ -471,6 +477,126 @@ static void loop__endless_timer_is_no_overflow(void **state)
     loop_cancel(&the_loop, &t);
 }
 
+/* ---- notes to others ---- */
+
+static bool is_awake(const loop *l)
+{
+    struct pollfd p = {.fd = inbox_fd(l->box), .events = POLLIN};
+    return poll(&p, 1, 0) == 1;
+}
+
+static note *silent_note_new(void)
+{
+    note *n = letter_note_new(' ');
+    n->run = drop_silently;
+    return n;
+}
+
+static void push_two_to_the_inner(void)
+{
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(loop_push(inner_loop.box, silent_note_new()), 0);
+        assert_false(is_awake(&inner_loop));
+    }
+}
+
+static void push_from_source(loop_source *source, uint32_t told)
+{
+    count_call(source, told);
+    push_two_to_the_inner();
+}
+
+static void look_from_source(loop_source *source, uint32_t told)
+{
+    count_call(source, told);
+    assert_true(is_awake(&inner_loop));
+}
+
+static void push_from_timer(timer *t)
+{
+    (void)t;
+    push_two_to_the_inner();
+}
+
+static void push_from_task(loop_task *task)
+{
+    (void)task;
+    push_two_to_the_inner();
+}
+
+static void push_from_note(note *n, void *owner)
+{
+    (void)n;
+    (void)owner;
+    push_two_to_the_inner();
+}
+
+/* A turn of the loop has left a wake-up, which is taken. */
+static void assert_wakes_the_inner(void)
+{
+    assert_int_equal(loop_step(&the_loop, 0), 0);
+    assert_true(is_awake(&inner_loop));
+    assert_int_equal(loop_step(&inner_loop, 0), 0);
+    assert_false(is_awake(&inner_loop));
+}
+
+static void push__wakes_when_what_pushes_is_done(void **state)
+{
+    (void)state;
+    end pushes, looks;
+    timer t = {0};
+    loop_task task = {.run = push_from_task};
+    note *n = silent_note_new();
+    assert_int_equal(loop_init(&inner_loop, NULL), 0);
+    end_init(&pushes, push_from_source);
+    end_init(&looks, look_from_source);
+    assert_int_equal(loop_watch(&the_loop, &pushes.source, EPOLLIN), 0);
+    assert_int_equal(loop_watch(&the_loop, &looks.source, EPOLLIN), 0);
+    end_write(&pushes);
+    end_write(&looks);
+    assert_wakes_the_inner();
+    loop_unwatch(&the_loop, &pushes.source);
+    loop_unwatch(&the_loop, &looks.source);
+    loop_arm(&the_loop, &t, 0, push_from_timer);
+    assert_wakes_the_inner();
+    loop_defer(&the_loop, &task);
+    assert_wakes_the_inner();
+    n->run = push_from_note;
+    assert_int_equal(inbox_push(the_loop.box, n), 0);
+    assert_wakes_the_inner();
+    loop_done(&inner_loop);
+    end_done(&pushes);
+    end_done(&looks);
+}
+
+static void push__outside_a_turn_wakes_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(loop_push(the_loop.box, silent_note_new()), 0);
+    assert_true(is_awake(&the_loop));
+}
+
+static void push_and_step_the_inner(loop_task *task)
+{
+    (void)task;
+    push_two_to_the_inner();
+    assert_int_equal(loop_step(&inner_loop, PATIENCE_MS), 0);
+    assert_int_equal(inner_loop.n_events, 1);
+}
+
+/* It would wait for ever. */
+static void push__wakes_before_another_loop_is_stepped(void **state)
+{
+    (void)state;
+    loop_task task = {.run = push_and_step_the_inner};
+    uint64_t before = now_ns();
+    assert_int_equal(loop_init(&inner_loop, NULL), 0);
+    loop_defer(&the_loop, &task);
+    assert_int_equal(loop_step(&the_loop, 0), 0);
+    assert_true(now_ns() - before < ms(PATIENCE_MS));
+    loop_done(&inner_loop);
+}
+
 /* ---- tasks ---- */
 
 typedef struct {
@@ -504,6 +630,19 @@ static void loop__tasks_run_in_order_and_by_rounds(void **state)
     loop_defer(&the_loop, &a.task);
     assert_int_equal(loop_step(&the_loop, -1), 0);
     assert_string_equal(events, "abcd");
+}
+
+static void loop__first_tasks_run_before_all_others(void **state)
+{
+    (void)state;
+    letter_task a = {{.run = letter_task_run}, 'a', NULL, NULL}, b = {{.run = letter_task_run}, 'b', NULL, NULL};
+    letter_task c = {{.run = letter_task_run}, 'c', NULL, NULL};
+    loop_defer(&the_loop, &a.task);
+    loop_defer_first(&the_loop, &b.task);
+    loop_defer_first(&the_loop, &b.task);
+    loop_defer_first(&the_loop, &c.task);
+    assert_int_equal(loop_step(&the_loop, -1), 0);
+    assert_string_equal(events, "cba");
 }
 
 static void loop__undeferred_does_not_run(void **state)
@@ -939,6 +1078,10 @@ int main(void)
         WITH_LOOP(loop__timer_for_now_fires_once_a_turn),
         WITH_LOOP(loop__endless_timer_is_no_overflow),
         WITH_LOOP(loop__tasks_run_in_order_and_by_rounds),
+        WITH_LOOP(push__wakes_when_what_pushes_is_done),
+        WITH_LOOP(push__outside_a_turn_wakes_at_once),
+        WITH_LOOP(push__wakes_before_another_loop_is_stepped),
+        WITH_LOOP(loop__first_tasks_run_before_all_others),
         WITH_LOOP(loop__undeferred_does_not_run),
         WITH_LOOP(loop__task_for_ever_starves_nobody),
         WITH_LOOP(loop__task_may_free_itself),
