@@ -475,7 +475,7 @@ static int send_checked(peer *p, const weft_message *message)
     return WEFT_E_INVALID;
 }
 
-int peer_may_send(peer *p)
+static inline int may_send(peer *p)
 {
     if (p->leaving)
         return WEFT_E_CLOSED;
@@ -486,6 +486,11 @@ int peer_may_send(peer *p)
         return 0;
     peer_await_room(p);
     return WEFT_E_FULL; /* while it lags too: what was published before comes first */
+}
+
+int peer_may_send(peer *p)
+{
+    return may_send(p);
 }
 
 static inline void count_out(peer *p, uint32_t n, size_t bytes)
@@ -502,7 +507,7 @@ void peer_count_out(peer *p, uint32_t n, size_t bytes)
 
 int peer_send(peer *p, const weft_message *message)
 {
-    int result = peer_may_send(p);
+    int result = may_send(p);
     if (result)
         return result;
     result = send_checked(p, message);
