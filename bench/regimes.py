@@ -134,11 +134,14 @@ def idle():
 
 
 def loops():
-    for depth in (1, 16):
-        figures = (Figure('cpu', MESSAGES, (Goal('weft', 0.9, 0.97),)),
-                   Figure('wall', 'messages per second', (Goal('weft'),), 'wall'))
-        REGIMES.append(Regime('loops', f'two loops, echo 100 x 20 B, depth {depth}', ('echo', *f'-c 100 -s 20 -d {depth}'.split()),
-                              figures, (), ours='weft-two', short=depth == 1))
+    for name, load, unit, short in (
+            ('echo 100 x 20 B, depth 1', 'echo -c 100 -s 20 -d 1', MESSAGES, True),
+            ('echo 100 x 20 B, depth 16', 'echo -c 100 -s 20 -d 16', MESSAGES, False),
+            ('broadcast 1 -> 1000, window 1', 'broadcast -c 1000 -s 100 --window 1', DELIVERIES, False),
+            ('broadcast 1 -> 1000, window 16', 'broadcast -c 1000 -s 100 --window 16', DELIVERIES, False)):
+        figures = (Figure('cpu', unit, (Goal('weft', 0.9, 0.97),)),
+                   Figure('wall', unit.replace('CPU-second', 'second'), (Goal('weft'),), 'wall'))
+        REGIMES.append(Regime('loops', 'two loops, ' + name, tuple(load.split()), figures, (), ours='weft-two', short=short))
 
 
 for add in (echo, broadcast, fanout, socketio, idle, tls_deflate, loops):

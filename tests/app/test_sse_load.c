@@ -572,15 +572,17 @@ static void sse__costs_one_image_and_one_send_a_client(void **state)
     serve_sse(&(weft_sse_options){.open = join});
     int publisher = client_open(url, "/publish");
     open_clients("/", N_CLIENTS);
-    for (int i = 0; i < 3; i++)
+    uint64_t allocations = 1;
+    /* Queues are kept for as many clients as a slice has reached at once, which on a busy machine is more now and then. */
+    for (int i = 0; i < 20 && allocations; i++) {
+        uint64_t before = mem_count(), n_sends = app->workers->net.n_sends;
         broadcast(publisher);
-    uint64_t allocations = mem_count(), n_sends = app->workers->net.n_sends;
-    broadcast(publisher);
-    allocations = mem_count() - allocations;
-    n_sends = app->workers->net.n_sends - n_sends;
-    print_message("# a message to %d streams: %lu allocations, %lu sends\n", N_CLIENTS, allocations, n_sends);
+        allocations = mem_count() - before;
+        n_sends = app->workers->net.n_sends - n_sends;
+        print_message("# a message to %d streams: %lu allocations, %lu sends\n", N_CLIENTS, allocations, n_sends);
+        assert_int_equal(n_sends, N_CLIENTS);
+    }
     assert_int_equal(allocations, 0);
-    assert_int_equal(n_sends, N_CLIENTS);
     close_clients(N_CLIENTS);
     client_reset(publisher);
 }

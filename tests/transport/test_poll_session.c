@@ -802,7 +802,9 @@ static void poll_session__queues_small_ones_in_little(void **state)
     size_t each = (live_bytes() - before) / N_MESSAGES;
     print_message("# a queued message of %zu bytes takes %zu\n", latest_peer()->ops->queued(latest_peer()) / N_MESSAGES,
                   each);
+#if !defined __SANITIZE_THREAD__ /* whose malloc tells nothing of itself */
     assert_in_range(each, 40, 100);
+#endif
     check_happened("open;");
 }
 
@@ -822,7 +824,7 @@ static void poll_session__costs_little(void **state)
     print_message("# a session takes %zu bytes of heap between two polls, its last answer with it\n",
                   (live_bytes() - before) / N_SESSIONS);
     assert_int_equal(the_hub.n_peers, N_SESSIONS + 1);
-    assert_in_range((live_bytes() - before) / N_SESSIONS, 1, 1200);
+    assert_true((live_bytes() - before) / N_SESSIONS <= 1200);
 }
 
 /* ----------------------------------------------------------------------------------------------------- exactly once */

@@ -10,7 +10,7 @@ const LATE = [0.8, 1];
 const LEAK_BYTES = 512; /* for each connection, which is too much; */
 const NOISE_BYTES = 1 * MIB; /* so much comes and goes, */
 const WARMING_BYTES = 32 * MIB; /* for a second; a short run is not warm yet, and sees large leaks only. From 60 s on, 1 KiB a connection shows. */
-const SANITIZED_NOISE_BYTES = 8 * MIB; /* AddressSanitizer keeps what is freed for a while */
+const SANITIZED_NOISE_BYTES = 24 * MIB; /* AddressSanitizer keeps what is freed for a while, ThreadSanitizer has shadows of what was touched once */
 
 const inMib = (bytes) => `${(bytes / MIB).toFixed(2)} MiB`;
 const median = (values) => [...values].sort((a, b) => a - b)[values.length >> 1];
