@@ -46,7 +46,7 @@ static size_t queued_now(void)
 
 /* -------------------------------------------------------------------------------------------------------------- floods */
 
-enum { FLOOD_FRAMES = 4096, FLOODS = 200 };
+enum { FLOOD_FRAMES = 4096, FLOODS = 1000 }; /* more than any socket buffer takes: the kernel lets one grow to 32 MiB */
 
 /* Writes as much as the server takes; the number of whole frames that have gone, and *ret_rest bytes of the next. */
 static size_t flood(int fd, const char *frames, size_t frame_bytes, size_t *ret_rest)
