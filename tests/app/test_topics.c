@@ -32,6 +32,51 @@ static void topics__bring_each_message_to_every_subscriber_once(void **state)
     }
 }
 
+static char large[5000];
+
+static void join_both(weft_peer who)
+{
+    join(who);
+    weft_subscribe(who, "u", NULL);
+}
+
+/* All sizes of frames, in one turn; what goes to the other topic ends a piece. */
+static void publish_several(weft_peer who, const weft_message *message)
+{
+    (void)who;
+    (void)message;
+    memset(large, 'x', sizeof large - 1);
+    for (int round = 0; round < 2; round++) {
+        weft_publish_text(app, "t", "");
+        weft_publish_text(app, "t", "small");
+        weft_publish(app, "t", &(weft_message){.kind = WEFT_BINARY, .data = {large, 4096 - (size_t)round * 4000}},
+                     NULL);
+        if (round == 0)
+            weft_publish_text(app, "t", large);
+        weft_publish_text(app, "u", "another topic");
+    }
+}
+
+static void topics__keep_frames_apart_that_a_turn_brings(void **state)
+{
+    (void)state;
+    serve(&(weft_websocket_options){.open = join_both, .message = publish_several});
+    int fd = client_open(url, "/"), other = client_open(url, "/");
+    client_send_text(fd, "go");
+    for (int i = 0; i < 2; i++) {
+        int who = i ? other : fd;
+        for (int round = 0; round < 2; round++) {
+            client_expect_text(who, "");
+            client_expect_text(who, "small");
+            assert_int_equal(client_receive(who).len, 4096 - round * 4000);
+            if (round == 0)
+                client_expect_text(who, large);
+            client_expect_text(who, "another topic");
+        }
+        client_leave(who);
+    }
+}
+
 static void publish_between_sends(weft_peer who, const weft_message *message)
 {
     (void)message;
@@ -419,6 +464,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         APP_TEST(topics__bring_each_message_to_every_subscriber_once),
         APP_TEST(topics__keep_program_order_with_sends),
+        APP_TEST(topics__keep_frames_apart_that_a_turn_brings),
         APP_TEST(topics__leave_out_the_one_excepted),
         APP_TEST(topics__are_left_and_joined_at_will),
         APP_TEST(topics__have_names_of_legal_text),

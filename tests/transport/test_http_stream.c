@@ -258,6 +258,35 @@ static void http_stream__delivers_one_image_by_reference(void **state)
     wire_log[0] = '\0';
 }
 
+static void publish_two(void)
+{
+    for (int i = 0; i < 2; i++) {
+        blob *body = blob_new(NULL, WEFT_TEXT, (str){NULL, 0}, i ? STR("two") : STR("one"));
+        assert_int_equal(hub_publish(&the_hub, STR("t"), body, 0, NULL), 0);
+    }
+}
+
+static void http_stream__delivers_several_in_one_piece(void **state)
+{
+    (void)state;
+    peer *p = open_stream(&sse_kind);
+    assert_int_equal(hub_subscribe(&the_hub, p, STR("t"), (since){0}, NULL), 0);
+    turn();
+    wire_log[0] = '\0';
+    publish_two();
+    turn();
+    assert_memory_equal(wire_log, "{id: ", 5);
+    const char *second = strstr(wire_log, "\ndata: one\n\nid: ");
+    assert_non_null(second);
+    assert_string_equal(strchr(second + 13, '\n'), "\ndata: two\n\n}");
+    wire_log[0] = '\0';
+    n_writes_left = 0;
+    publish_two();
+    turn();
+    n_writes_left = -1;
+    assert_int_equal(the_hub.n_peers, 0); /* it had no memory, and is gone */
+}
+
 static void http_stream__says_texts_of_the_protocol_above_it(void **state)
 {
     (void)state;
@@ -400,6 +429,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         STAGE_TEST(http_stream__binds_its_sink_and_begins),
         STAGE_TEST(http_stream__delivers_one_image_by_reference),
+        STAGE_TEST(http_stream__delivers_several_in_one_piece),
         STAGE_TEST(http_stream__says_texts_of_the_protocol_above_it),
         STAGE_TEST(http_stream__never_stops_reading),
         STAGE_TEST(http_stream__comments_after_so_much_silence),
